@@ -1,0 +1,142 @@
+/*
+ * shm_layout: what the processes of one host share. Positions and counters, not messages.
+ *
+ * Rules: each field has one writer, named beside it; each writer has its own cache lines; positions only grow within an
+ * epoch; offsets, never pointers. To change a struct: raise SHM_VERSION. All processes come from one binary, so no reader
+ * of an old version exists except across an upgrade, where the master makes new memory anyway.
+ */
+#ifndef COMMON_SHM_LAYOUT_H
+#define COMMON_SHM_LAYOUT_H
+
+#include <stdatomic.h>
+
+#include "common/base.h"
+
+#define SHM_MAGIC	0x524d5153u /* "RMQS" */
+#define SHM_VERSION	1
+#define SHM_LINE	64
+#define SHM_WORKERS_MAX	512
+#define SHM_NAME_MAX	64
+#define SHM_TEXT_MAX	256
+
+typedef _Atomic int64_t shm_i64;
+typedef _Atomic uint64_t shm_u64;
+typedef _Atomic int32_t shm_i32;
+typedef _Atomic uint32_t shm_u32;
+
+enum node_state {
+	NODE_STARTING,
+	NODE_RECOVERING,
+	NODE_RUNNING,
+	NODE_READONLY, /* disk full: writes are refused, reads go on */
+	NODE_FAILED,   /* a sync failed: final until restarted */
+	NODE_STOPPING
+};
+const char	*node_state_name(enum node_state s);
+
+/* Sleeping on an eventfd: set armed, look at the positions once more, sleep. The waker writes only if it was armed. */
+struct shm_waiter {
+	shm_u32	armed;
+};
+
+struct shm_line_broker { /* writer: broker (on a slave ha writes appended) */
+	_Alignas(SHM_LINE) shm_i64	appended;	/* end of the last whole record in the log */
+	shm_i64		dispatched;	/* queues and index hold everything below */
+	shm_i64		appended_store_ms; /* store time of the last appended record */
+	shm_i64		dispatched_store_ms;
+	shm_i32		state;		/* enum node_state as the broker sees it */
+	shm_i64		connections, producers, consumers, topics, groups;
+	shm_i64		started_ms;
+	shm_i64		cq_sync_asked, cq_sync_ms; /* see ipc BROKER_FLUSH_QUEUES */
+};
+
+struct shm_line_flush { /* writer: flush */
+	_Alignas(SHM_LINE) shm_i64	flushed;	/* on stable storage */
+	shm_i64		flushed_store_ms;
+	shm_u64		syncs, sync_bytes, sync_us, sync_max_us;
+	shm_i32		failed_errno;	/* not 0: a sync failed; final */
+};
+
+struct shm_line_ha { /* writer: ha */
+	_Alignas(SHM_LINE) shm_i64	replicated;	/* held by the replicas that the role asks for */
+	shm_i32		slaves, slaves_in_sync;
+};
+
+struct shm_line_clean { /* writer: clean */
+	_Alignas(SHM_LINE) shm_i64	min;		/* first log byte still on disk */
+	shm_i64		prepared;	/* end of the last segment that is ready for the writer */
+	shm_i32		disk_full;	/* refuse writes */
+	shm_i32		log_disk_permille, queue_disk_permille;
+	shm_i64		disk_free_bytes, disk_total_bytes;
+	shm_u64		segments_removed, queues_removed, index_removed;
+};
+
+struct shm_line_warm { /* writer: warm */
+	_Alignas(SHM_LINE) shm_u64	asked, warmed_bytes, read_us;
+};
+
+struct shm_line_master { /* writer: master */
+	_Alignas(SHM_LINE) shm_i64	epoch;
+	shm_i32		role;		/* enum broker_role now */
+	shm_i32		stopping;
+};
+
+/* Counters of one node: rows of counters.tbl, all written by the broker. */
+struct shm_counters {
+#define COUNTER(name, metric, type, help) shm_u64 name;
+#include "common/counters.tbl"
+#undef COUNTER
+};
+
+struct node_shm {
+	uint32_t	magic, version, size, pad;
+	char		name[SHM_NAME_MAX];
+	struct shm_line_master	master;
+	struct shm_line_broker	broker;
+	struct shm_line_flush	flush;
+	struct shm_line_ha	ha;
+	struct shm_line_clean	clean;
+	struct shm_line_warm	warm;
+	/* one waiter per process, in lines of their own */
+	struct { _Alignas(SHM_LINE) struct shm_waiter w; } waiters[8]; /* by enum role */
+	_Alignas(SHM_LINE) struct shm_counters counters;
+};
+_Static_assert(offsetof(struct node_shm, broker) % SHM_LINE == 0, "own line");
+
+enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_STOPPING, WORKER_BACKOFF, WORKER_DEAD };
+const char	*worker_state_name(enum worker_state s);
+
+/* One line per worker of this host; writer: master. */
+struct shm_worker {
+	char		name[SHM_NAME_MAX];	/* "broker-a/flush", "namesrv-9876", "console" */
+	shm_i32		role;			/* enum role */
+	shm_i32		node;			/* index of the node, or -1 */
+	shm_i32		pid, state;
+	shm_u32		restarts;
+	shm_i64		started_ms;
+	shm_i32		last_exit;		/* wait status of the last death; -1 none */
+	shm_i64		last_exit_ms;
+	char		last_words[SHM_TEXT_MAX]; /* the sentence in the log for it; written before last_exit_ms */
+};
+
+struct host_shm {
+	uint32_t	magic, version, size, pad;
+	shm_i64		started_ms;		/* writer: master */
+	shm_i32		workers, nodes;		/* writer: master */
+	_Alignas(SHM_LINE) shm_i64 wanted_ms;	/* writer: console: somebody asked for /status then */
+	struct shm_worker worker[SHM_WORKERS_MAX];
+};
+
+/*
+ * A page of JSON text that one worker writes (once a second while host_shm.wanted_ms is less than 15 s old) and the console
+ * reads. seq is odd while it is written. The memory is sparse: what is not used does not exist.
+ */
+#define SHM_PAGE_TEXT	(8u << 20)
+struct shm_page {
+	shm_u32		seq;
+	shm_u32		len;
+	shm_i64		written_ms;
+	char		text[];
+};
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * spec: the cluster spec as the workers see it: made by the master from cluster.yaml, read-only afterwards.
+ */
+#ifndef COMMON_SPEC_H
+#define COMMON_SPEC_H
+
+#include "common/base.h"
+#include "common/conf.h"
+
+struct namesrv_spec {
+	char	*host;	/* NULL: every host */
+	char	*name;	/* "namesrv-9876" */
+	char	*dir;	/* holds kvConfig.json */
+	bool	 here;	/* runs on this host */
+	struct namesrv_conf conf;
+};
+
+struct broker_spec {
+	char	*host;
+	char	*name;	/* "broker-a-0": brokerName and brokerId */
+	char	*dir;	/* conf.storePathRootDir, resolved */
+	char	*conf_file; /* the running set of keys, written by updateBrokerConfig: <dir>/config/broker.conf */
+	bool	 here;
+	struct broker_conf conf; /* brokerIP1, namesrvAddr, haListenPort, storePath... are filled in */
+};
+
+enum log_to { LOG_TO_STDERR, LOG_TO_FILE, LOG_TO_SYSLOG };
+enum failover_mode { FAILOVER_OFF, FAILOVER_SCRIPT, FAILOVER_LOCAL };
+
+struct cluster_spec {
+	char	*file;		/* path of the YAML */
+	char	*cluster;	/* default of brokerClusterName */
+	char	*dir;
+	char	*user, *group;	/* NULL: keep */
+	char	*pid_file;	/* NULL: none */
+	enum log_to log_to;
+	char	*log_dir, *log_level;
+	char	*console_listen; /* "127.0.0.1:9877"; NULL: no console */
+	enum failover_mode failover;
+	char	*on_promote, *on_failed; /* scripts, or NULL */
+	struct namesrv_spec *namesrvs;
+	size_t	 namesrv_count;
+	struct broker_spec *brokers;
+	size_t	 broker_count;
+};
+
+#endif

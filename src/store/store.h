@@ -1,0 +1,171 @@
+/*
+ * store: the files of one broker node, in RocketMQ's format: what the broker worker does with them.
+ *
+ * One process (the broker) opens a store for writing. flush, clean, warm, ha and rmqdump use the smaller parts (segs.h,
+ * checkpoint.h, record.h ...) on the same files.
+ *
+ * A turn: store_stage any number of messages; store_commit writes them with one pwritev (two at the end of a segment),
+ * publishes `appended` and dispatches what is safe to be seen: with SYNC_FLUSH what is flushed, with SYNC_MASTER what is
+ * replicated, else all. store_progress does the same later, when flush or ha have moved their positions.
+ *
+ * What a crash leaves: any prefix of a turn's bytes, unpublished. Recovery keeps whole records and cuts the rest; none of
+ * them was acknowledged.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "common/conf.h"
+#include "common/message.h"
+#include "common/shm.h"
+
+struct store;
+struct store_queue; /* one consume queue; stable address until the topic is deleted */
+
+struct store_ops {
+	/* Units were dispatched to q: who waits for it may look. Called during store_commit and store_progress. May be NULL. */
+	void	(*on_arrival)(void *arg, struct store_queue *q, int64_t tags_code, struct slice props);
+	/* A queue or index file has unsynced bytes (at most once per file and mark): tell flush. */
+	void	(*on_dirty_file)(void *arg, const char *path);
+	/* The writer entered the segment that begins at `from`: tell clean to prepare the next. */
+	void	(*on_roll)(void *arg, int64_t from);
+	void	*arg;
+};
+
+struct store_opts {
+	const struct broker_conf *conf;	/* kept; LIVE parameters may change in it */
+	struct node_shm	*shm;
+	struct store_ops ops;
+	struct slice	props_suffix;	/* unused by the store itself */
+};
+
+/*
+ * Takes the lock file, loads, recovers, makes `abort`. Sets shm positions and NODE_RECOVERING, NODE_RUNNING.
+ * If shm says that this node was running before (only the broker worker died), the known `appended` spares the scan.
+ * RC_BUSY: another process holds it (its pid is in e). RC_BADDATA: files that cannot be (sizes, names). RC_IO, RC_FULL.
+ */
+enum rc	store_open(struct store **s, const struct store_opts *o, struct err *e) MUST_CHECK;
+/* clean: everything is dispatched and synced, checkpoint written, `abort` removed. Otherwise files are just closed. */
+void	store_close(struct store **s, bool clean);
+
+/* ---- appending */
+
+struct store_put_result {
+	int64_t		physical;	/* of the record */
+	int64_t		queue_offset;
+	int64_t		end;		/* log offset behind the record: wait for this position */
+};
+/*
+ * Encodes m into the turn's buffer and gives it its place. m's queue_offset, physical, store_ms are set by this call. Nothing is
+ * written before store_commit. RC_LIMIT: topic, properties, body or record too long. RC_FULL: the disk (or a turn's
+ * buffer: commit and stage again when RC_AGAIN). RC_BUSY: the store does not take writes (failed, stopping, slave).
+ */
+enum rc	store_stage(struct store *s, struct message *m, struct store_put_result *r) MUST_CHECK;
+/* As store_stage for n messages of one topic and queue that must stand in one segment, at consecutive queue offsets. */
+enum rc	store_stage_batch(struct store *s, struct message *m, size_t n, struct store_put_result *r) MUST_CHECK;
+/*
+ * RC_OK: all that was staged is in the file. Otherwise none of it is, queue offsets are given back, and the caller refuses each
+ * staged message: RC_FULL (no space), RC_IO, RC_BUSY; sentence in e.
+ */
+enum rc	store_commit(struct store *s, struct err *e) MUST_CHECK;
+bool	store_staged(const struct store *s);
+/* flush or ha moved: dispatches at most `max` further records. True: more is to be done, call again next turn. */
+bool	store_progress(struct store *s, unsigned max);
+/* Everything below has reached what the configuration promises for an acknowledgement. */
+int64_t	store_safe_position(const struct store *s);
+int64_t	store_flushed_position(const struct store *s);
+/* Once a second: follows clean's `min`, unmaps, marks queues for flush (flushIntervalConsumeQueue), prunes open files. */
+void	store_second(struct store *s);
+/* flush has synced the files of this mark. */
+void	store_marked(struct store *s, int64_t id);
+/* The next mark, if one is due: ids and positions that go into BROKER_FLUSH_MARK. False: none. */
+bool	store_next_mark(struct store *s, int64_t *id, int64_t *store_ms, int64_t *log_offset, int64_t *index_ms);
+/* Why writes are refused now, or NULL. */
+const char	*store_refusal(const struct store *s);
+
+/* ---- queues */
+
+/* NULL: no file was ever made for it. */
+struct store_queue	*store_queue_find(struct store *s, struct slice topic, int32_t queue_id);
+/* Makes it (in memory; files come with the first unit). */
+struct store_queue	*store_queue_get(struct store *s, struct slice topic, int32_t queue_id);
+int64_t		 queue_min(const struct store_queue *q);
+int64_t		 queue_max(const struct store_queue *q);	/* next offset that a consumer will see */
+struct slice	 queue_topic(const struct store_queue *q);
+int32_t		 queue_id(const struct store_queue *q);
+/* A place for the broker's list of waiting pulls. */
+void		**queue_user(struct store_queue *q);
+/* Calls each queue. */
+void		 store_queues_each(struct store *s, void (*each)(void *arg, struct store_queue *q), void *arg);
+/* Removes all queues of a topic, files too. */
+void		 store_topic_delete(struct store *s, struct slice topic);
+
+enum boundary { BOUNDARY_LOWER, BOUNDARY_UPPER };
+/* Queue offset by store time, as the original 5.x. No queue: 0. */
+int64_t		 store_offset_by_time(struct store *s, struct store_queue *q, int64_t store_ms, enum boundary b);
+/* Store time of the message at that queue offset; -1 if there is none. */
+int64_t		 store_time_at(struct store *s, struct store_queue *q, int64_t offset);
+
+/* ---- reading. Pointers are into mapped segments and stay valid until the end of the loop turn (store_second unmaps). */
+
+enum get_status {
+	GET_FOUND,
+	GET_NO_MATCHED_MESSAGE,
+	GET_MESSAGE_WAS_REMOVING,
+	GET_OFFSET_FOUND_NULL,
+	GET_OFFSET_OVERFLOW_BADLY,
+	GET_OFFSET_OVERFLOW_ONE,
+	GET_OFFSET_TOO_SMALL,
+	GET_NO_MATCHED_LOGIC_QUEUE,
+	GET_NO_MESSAGE_IN_QUEUE,
+	GET_COLD	/* the bytes may have to come from the disk: ask warm for cold_at..+cold_len and call again */
+};
+const char	*get_status_name(enum get_status s); /* the original's spelling: "FOUND" */
+
+struct store_filter {
+	/* By the unit alone. May be NULL (all). */
+	bool	(*by_code)(void *arg, int64_t tags_code);
+	/* By the record's properties. May be NULL. */
+	bool	(*by_props)(void *arg, struct slice props);
+	void	*arg;
+};
+
+#define GET_RANGES_MAX 64
+struct get_result {
+	enum get_status	 status;
+	int64_t		 next, min, max;
+	int32_t		 messages;
+	size_t		 bytes;
+	bool		 suggest_slave;	/* what was read lies far behind the log's end */
+	int64_t		 cold_at, cold_len;
+	unsigned	 ranges;
+	struct slice	 range[GET_RANGES_MAX]; /* records one after another; neighbours in the log are joined */
+};
+/* q may be NULL (unknown queue). may_be_cold false: never answers GET_COLD (the range was just warmed). */
+void	store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f,
+	    bool may_be_cold, struct get_result *r);
+/* One record by its place in the log. RC_NOTFOUND: not there (removed, or no record begins there). */
+enum rc	store_record_at(struct store *s, int64_t physical, struct slice *record) MUST_CHECK;
+/* One unit of a queue. RC_NOTFOUND: outside of min..max. */
+enum rc	store_unit_at(struct store *s, struct store_queue *q, int64_t offset, int64_t *physical, int32_t *size, int64_t *tags_code) MUST_CHECK;
+
+#define QUERY_MAX 64
+struct query_result {
+	int64_t		last_update_ms, last_update_offset; /* of the index */
+	unsigned	count;
+	int64_t		physical[QUERY_MAX];
+};
+/* Records whose index has topic#key with a store time in begin..end; newest first; hash collisions may be among them. */
+void	store_query(struct store *s, struct slice topic, struct slice key, int32_t max, int64_t begin_ms, int64_t end_ms,
+	    struct query_result *r);
+
+/* ---- facts for status and admin */
+struct store_facts {
+	int64_t		log_min, log_max, flushed, dispatched, replicated;
+	int64_t		earliest_store_ms;	/* of the first message in the log; -1 none */
+	double		log_disk_ratio, queue_disk_ratio;
+	int64_t		disk_total, disk_free;
+	int64_t		queue_files, segments, index_files;
+};
+void	store_facts(struct store *s, struct store_facts *f);
+
+#endif

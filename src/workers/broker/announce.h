@@ -1,0 +1,24 @@
+/*
+ * announce: registration of this broker at all name servers, at start, periodically and on changes; by name or address lists.
+ */
+#ifndef BROKER_ANNOUNCE_H
+#define BROKER_ANNOUNCE_H
+
+#include "workers/broker/broker.h"
+
+struct announce	*announce_new(struct broker *b);
+void		 announce_free(struct announce **a);
+/* First registration, and the timer from then on. */
+void		 announce_start(struct announce *a);
+/* Topics or permissions have changed: register soon (a few changes of one turn make one registration). topic NULL: all. */
+void		 announce_changed(struct announce *a);
+/* Leave all name servers (stop, FAILED). done is called when all have answered or 3 s are over. */
+void		 announce_leave(struct announce *a, void (*done)(void *arg), void *arg);
+/* namesrvAddr was changed by updateBrokerConfig. */
+void		 announce_addresses(struct announce *a);
+/* The connection belongs to announce: its on_command / on_close. */
+void		 announce_conn_closed(struct announce *a, struct conn *c, const char *why);
+/* {"addr":"..","registered":true,"lastMs":..,"error":".."},.. for the status page. */
+void		 announce_put_json(struct announce *a, struct buf *out);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * broker: the process that serves clients of one broker node, shown as broker-store.
+ *
+ * Runs in:    the broker process.
+ * Owns:       appended, dispatched (on a master), queues, index, config/*.json, all client connections.
+ * Must not:   block: no fdatasync, no read that may go to the disk, no name look-up.
+ * If it dies: the listening sockets stay with the master; the node's group restarts and the store recovers.
+ *
+ * A loop turn: connections are read and their requests handled (sends are only staged); then broker_turn_end: one
+ * store_commit, the answers of the staged sends (or their place among those that wait for flush and ha), pulls that were
+ * waiting for what arrived, and one writev per connection.
+ */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/str.h"
+#include "common/worker.h"
+#include "remoting/call.h"
+#include "store/store.h"
+
+struct announce;
+struct brstats;
+struct clients;
+struct groups;
+struct hold;
+struct offsets;
+struct orderly;
+struct topics;
+struct waiters;
+
+enum listener_tag { LISTENER_MAIN = 0, LISTENER_VIP = 1, CONN_TO_NAMESRV = 100 };
+
+struct broker {
+	struct worker	*w;
+	struct broker_conf *conf;	/* = &w->node->conf */
+	struct store	*store;
+	struct conn_set	 conns;		/* clients */
+	struct conn_set	 outgoing;	/* to name servers */
+	struct calls	*calls;
+	struct topics	*topics;
+	struct groups	*groups;
+	struct offsets	*offsets;
+	struct clients	*clients;
+	struct orderly	*orderly;
+	struct hold	*hold;		/* pulls that wait for messages */
+	struct waiters	*waiters;	/* sends that wait for flush or ha */
+	struct announce	*announce;	/* registration at the name servers */
+	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
+	struct addr	 store_host;	/* brokerIP1:listenPort */
+	char		 store_host_text[ADDR_TEXT];
+	char		*props_suffix;	/* "MSG_REGION\1..\2TRACE_ON\1..\2CLUSTER\1..\2": goes behind each message's own */
+	size_t		 props_suffix_len;
+	int64_t		 boot_ms, accept_ms; /* startAcceptSendRequestTimeStamp */
+	bool		 stopping;
+};
+
+/* One request: answers at once, or keeps request_id and a reference of the connection and answers later, exactly once. */
+typedef void request_handler(struct broker *b, struct conn *c, struct command *cmd);
+
+#define REQUEST(NAME, handler, vip) request_handler handler;
+#include "workers/broker/requests.tbl"
+#undef REQUEST
+
+/* Answers RES_SYSTEM_ERROR in the words of the Java broker for a header field that is missing or no number. */
+void	broker_bad_field(struct conn *c, const struct command *cmd, const char *field);
+/* A writer role: not a slave. */
+bool	broker_is_master(const struct broker *b);
+bool	broker_readable(const struct broker *b);	/* brokerPermission */
+bool	broker_writable(const struct broker *b);
+
+/* {"brokerName":..,"queueId":..,"topic":..}, compact: the key form of fastjson maps. */
+void	put_mq_json(struct buf *out, const struct broker *b, struct slice topic, int32_t queue_id);
+
+#endif
