@@ -27,9 +27,9 @@ struct ipc_msg {
 };
 
 /* Sends one message; the arguments follow the type's fields: i int32_t, l int64_t, s const char *.
- * RC_AGAIN: the receiver is behind (message not sent). RC_CLOSED, RC_IO. */
+ * RC_AGAIN: the receiver is behind (message not sent). RC_LIMIT: over IPC_MAX bytes. RC_CLOSED, RC_IO. */
 enum rc	ipc_send(int fd, enum ipc_type type, ...);
-/* RC_AGAIN: none there. RC_CLOSED: the other end is gone. */
+/* RC_AGAIN: none there. RC_CLOSED: the other end is gone. RC_BADDATA: not a whole message of a known type; it is dropped. */
 enum rc	ipc_recv(int fd, struct ipc_msg *m) MUST_CHECK;
 int32_t		 ipc_i32(struct ipc_msg *m);
 int64_t		 ipc_i64(struct ipc_msg *m);

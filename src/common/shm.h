@@ -43,7 +43,7 @@ void	wake_drain(int efd);
 
 /* The worker's page of JSON text for the console. Text beyond SHM_PAGE_TEXT is refused (RC_LIMIT). */
 enum rc	page_publish(struct shm_page *p, struct slice json) MUST_CHECK;
-/* Copies a consistent text (caller frees). NULL: nothing was ever written. */
+/* Copies a consistent text (caller frees). NULL: nothing was ever written, or its writer died while it wrote. */
 char	*page_copy(const struct shm_page *p, int64_t *written_ms);
 
 #endif
