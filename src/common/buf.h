@@ -20,10 +20,6 @@ void	buf_free(struct buf *b);
 void	buf_reset(struct buf *b, size_t keep);
 /* Room for n more bytes at b->p + b->len, or NULL (failed is set). The caller adds to len what it used. */
 char	*buf_room(struct buf *b, size_t n);
-void	buf_put(struct buf *b, const void *p, size_t n);
-void	buf_put_slice(struct buf *b, struct slice s);
-void	buf_put_str(struct buf *b, const char *s);
-void	buf_put_char(struct buf *b, char c);
 void	buf_put_be16(struct buf *b, uint16_t v);
 void	buf_put_be32(struct buf *b, uint32_t v);
 void	buf_put_be64(struct buf *b, uint64_t v);
@@ -35,6 +31,41 @@ void	buf_put_json(struct buf *b, struct slice s);
 void	buf_consume(struct buf *b, size_t n);
 /* A terminated string owned by the caller; the buffer is empty afterwards. NULL if it failed. */
 char	*buf_steal(struct buf *b);
+
+/* The common case is here, so that the compiler sees it: the bytes fit. */
+static inline void
+buf_put(struct buf *b, const void *p, size_t n)
+{
+	char *to;
+
+	if (LIKELY(n <= b->cap - b->len && !b->failed))
+		to = b->p + b->len;
+	else if ((to = buf_room(b, n)) == NULL)
+		return;
+	if (n == 0)
+		return;
+	memcpy(to, p, n);
+	b->len += n;
+}
+
+static inline void
+buf_put_slice(struct buf *b, struct slice s)
+{
+	buf_put(b, s.p, s.n);
+}
+
+static inline void
+buf_put_str(struct buf *b, const char *s)
+{
+	buf_put(b, s, strlen(s));
+}
+
+static inline void
+buf_put_char(struct buf *b, char c)
+{
+	buf_put(b, &c, 1);
+}
+
 static inline struct slice
 buf_slice(const struct buf *b)
 {

@@ -15,9 +15,14 @@ bool	str_bool(struct slice s);
 int32_t	str_java_hash(struct slice s);
 /* Takes white space off both ends. */
 struct slice	str_trim(struct slice s);
-/* Cuts the next piece up to `sep` off *rest. False: nothing left. */
+/*
+ * Cuts the next piece up to `sep` off *rest. False: nothing left. Pieces between two separators may be empty; behind a
+ * separator at the very end there is none.
+ */
 bool	str_next(struct slice *rest, char sep, struct slice *piece);
 bool	str_is_utf8(struct slice s);
+/* How many bytes the UTF-8 character at p takes, of which n > 0 are there; 0: it is none. */
+unsigned	str_utf8_len(const char *p, size_t n);
 /* How many single-character changes make a into b; for "did you mean". */
 unsigned	str_distance(const char *a, const char *b);
 /* 512, "64k", "10m", "2g". RC_INVAL as for str_i64. */
