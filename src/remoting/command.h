@@ -15,13 +15,14 @@
 #define FRAME_PREFIX	8		/* total, codec and header length */
 #define FIELDS_MAX	96		/* ext fields of one header */
 #define HEADER_MAX	(1u << 20)	/* our limit for a header; the original's is the frame */
+#define FIELD_LETTERS	26		/* names of one small letter are found without a search */
 
 enum codec { CODEC_JSON = 0, CODEC_ROCKETMQ = 1 };
 
 #define FLAG_RESPONSE	1
 #define FLAG_ONEWAY	2
 
-enum language { LANG_JAVA = 0, LANG_CPP = 1, LANG_OTHER = 7, LANG_GO = 9 };
+enum language { LANG_JAVA = 0, LANG_CPP = 1, LANG_OTHER = 7, LANG_GO = 9, LANGUAGES = 14 };
 const char	*language_name(int language); /* "JAVA"; "OTHER" for numbers beyond the list */
 
 struct field {
@@ -35,8 +36,9 @@ struct command {
 	enum codec	codec;
 	struct slice	remark;
 	struct slice	body;
+	uint8_t		by_letter[FIELD_LETTERS]; /* of the last field called "a", "b" ... : its index + 1; 0: none */
 	unsigned	field_count;
-	struct field	fields[FIELDS_MAX];
+	struct field	fields[FIELDS_MAX];	/* last: what is beyond field_count need not exist */
 };
 
 /*

@@ -7,7 +7,7 @@
  *      the turn (conn_set_flush); what the socket does not take by then is copied and waits for it. Over the high mark the
  *      connection is not read any more, until its output is below the low mark; a peer that takes nothing for
  *      CONN_STALL_MS is closed.
- * End: conn_close is the one way. on_close is called once; the memory goes when the last reference does.
+ * End: conn_close is the one way. on_close is called once, from conn_set_flush; the memory goes when the last reference does.
  */
 #ifndef REMOTING_CONN_H
 #define REMOTING_CONN_H
@@ -18,7 +18,10 @@
 #include "remoting/command.h"
 
 #define CONN_IDLE_MS	120000	/* no traffic in either direction; the original's */
-#define CONN_STALL_MS	30000
+#define CONN_STALL_MS	30000	/* a peer that takes none of our bytes */
+#define CONN_PARTIAL_MS	30000	/* a frame that does not become whole; longer for large ones, see conn_in.c */
+#define CONN_CONNECT_MS	5000	/* a connect of ours that is not answered */
+#define CONN_PARTIAL_TOTAL ((size_t)512 << 20)
 #define CONN_OUT_HIGH	(4u << 20)
 #define CONN_OUT_LOW	(1u << 20)
 
@@ -40,7 +43,8 @@ struct conn_set {
 	const struct conn_ops	*ops;
 	void			*owner;		/* the worker's own struct */
 	size_t			 count, limit;	/* limit: further connections are accepted and closed with a log line */
-	int64_t			 idle_ms;	/* CONN_IDLE_MS */
+	int64_t			 idle_ms;	/* CONN_IDLE_MS; 0: never */
+	size_t			 partial_limit;	/* bytes of unfinished frames of all together; over it the largest goes */
 	uint64_t		 accepted, bytes_in, bytes_out, bad_frames;
 	struct conn_set_priv	*priv;
 };

@@ -1,0 +1,588 @@
+/*
+ * header_json: the JSON codec of a header, scanned in place: no tree, no allocation.
+ *
+ * Reads what the clients write: keys in any order, white space, unknown keys with values of any kind, numbers, booleans and
+ * null as ext values. Escapes are resolved where they stand, since the result is never longer. Bytes that are no UTF-8 pass
+ * through: the properties of a message may hold any.
+ * Writes ext values as JSON strings only: the C++ client reads nothing else.
+ */
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "common/str.h"
+#include "remoting/header.h"
+
+#define JSON_DEPTH_MAX	32
+
+struct js {
+	char		*p, *end, *start;
+	struct err	*e;
+};
+
+static enum rc
+bad(const struct js *j, const char *what)
+{
+	err_set(j->e, "JSON header: %s at byte %zu", what, (size_t)(j->p - j->start));
+	return RC_BADDATA;
+}
+
+static inline void
+skip_space(struct js *j)
+{
+	while (j->p < j->end && (uint8_t)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
+		j->p++;
+}
+
+/* Takes c, white space before it, or says what was expected. */
+static inline bool
+take(struct js *j, char c)
+{
+	skip_space(j);
+	if (UNLIKELY(j->p >= j->end || *j->p != c))
+		return false;
+	j->p++;
+	return true;
+}
+
+#ifdef __SSE2__
+/* Bits of the 16 bytes that are a quote or a backslash. */
+static inline unsigned
+special_mask(__m128i v)
+{
+	return (unsigned)_mm_movemask_epi8(
+	    _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+}
+#endif
+
+/* The first quote or backslash at or behind p, or end. */
+static inline char *
+find_special(char *p, char *end)
+{
+#ifdef __SSE2__
+	for (; end - p >= 16; p += 16) {
+		unsigned m = special_mask(_mm_loadu_si128((const __m128i *)(const void *)p));
+
+		if (m)
+			return p + __builtin_ctz(m);
+	}
+#endif
+	while (p < end && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+/* Moves bytes from *r down to *w until a quote, a backslash or the end. */
+static inline void
+move_run(char **r, char **w, char *end)
+{
+	char *from = *r, *to = *w;
+
+#ifdef __SSE2__
+	/* 16 bytes may be stored at once only where they do not touch what is still to be read */
+	while (from - to >= 16 && end - from >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
+		unsigned m = special_mask(v);
+		unsigned n = m ? (unsigned)__builtin_ctz(m) : 16;
+
+		_mm_storeu_si128((__m128i *)(void *)to, v);
+		from += n;
+		to += n;
+		if (m)
+			goto done;
+	}
+#endif
+	while (from < end && *from != '"' && *from != '\\')
+		*to++ = *from++;
+#ifdef __SSE2__
+done:
+#endif
+	*r = from;
+	*w = to;
+}
+
+static inline int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The four digits at p; -1 when they are none or not there. */
+static int
+hex4(const char *p, const char *end)
+{
+	int a, b, c, d;
+
+	if (end - p < 4)
+		return -1;
+	a = hex_digit(p[0]);
+	b = hex_digit(p[1]);
+	c = hex_digit(p[2]);
+	d = hex_digit(p[3]);
+	return (a | b | c | d) < 0 ? -1 : a << 12 | b << 8 | c << 4 | d;
+}
+
+static char *
+put_utf8(char *w, unsigned u)
+{
+	if (u < 0x80) {
+		*w++ = (char)u;
+	} else if (u < 0x800) {
+		*w++ = (char)(0xc0 | u >> 6);
+		*w++ = (char)(0x80 | (u & 0x3f));
+	} else if (u < 0x10000) {
+		*w++ = (char)(0xe0 | u >> 12);
+		*w++ = (char)(0x80 | (u >> 6 & 0x3f));
+		*w++ = (char)(0x80 | (u & 0x3f));
+	} else {
+		*w++ = (char)(0xf0 | u >> 18);
+		*w++ = (char)(0x80 | (u >> 12 & 0x3f));
+		*w++ = (char)(0x80 | (u >> 6 & 0x3f));
+		*w++ = (char)(0x80 | (u & 0x3f));
+	}
+	return w;
+}
+
+/* \uXXXX at r (behind the u). Half a pair becomes '?', as Java's encoder writes it. NULL: not four hex digits. */
+static char *
+unescape_unicode(char *r, char *end, char **w)
+{
+	int u = hex4(r, end), low;
+
+	if (u < 0)
+		return NULL;
+	r += 4;
+	if (u >= 0xd800 && u < 0xdc00 && end - r >= 6 && r[0] == '\\' && r[1] == 'u') {
+		low = hex4(r + 2, end);
+		if (low >= 0xdc00 && low < 0xe000) {
+			*w = put_utf8(*w, 0x10000 + (((unsigned)u & 0x3ff) << 10 | ((unsigned)low & 0x3ff)));
+			return r + 6;
+		}
+	}
+	*w = put_utf8(*w, u >= 0xd800 && u < 0xe000 ? '?' : (unsigned)u);
+	return r;
+}
+
+/* One escape at r (behind the backslash). NULL: there is no such escape. */
+static inline char *
+unescape_one(char *r, char *end, char **w)
+{
+	char c;
+
+	if (r >= end)
+		return NULL;
+	switch (*r) {
+	case 'u':
+		return unescape_unicode(r + 1, end, w);
+	case 'n':
+		c = '\n';
+		break;
+	case 't':
+		c = '\t';
+		break;
+	case 'r':
+		c = '\r';
+		break;
+	case 'b':
+		c = '\b';
+		break;
+	case 'f':
+		c = '\f';
+		break;
+	case '"':
+	case '\\':
+	case '/':
+		c = *r;
+		break;
+	default:
+		return NULL;
+	}
+	*(*w)++ = c;
+	return r + 1;
+}
+
+/* The rest of a string that has escapes; the first backslash is at j->p. */
+static enum rc
+unescape(struct js *j, char *first, struct slice *out)
+{
+	char *r = j->p, *w = j->p;
+
+	for (;;) {
+		if (r >= j->end)
+			return bad(j, "string without end");
+		if (*r == '"')
+			break;
+		r = unescape_one(r + 1, j->end, &w);
+		if (r == NULL)
+			return bad(j, "escape that does not exist");
+		move_run(&r, &w, j->end);
+	}
+	*out = (struct slice){first, (size_t)(w - first)};
+	j->p = r + 1;
+	return RC_OK;
+}
+
+/* A string with its quotes. */
+static inline enum rc
+take_string(struct js *j, struct slice *out)
+{
+	char *first, *q;
+
+	if (UNLIKELY(!take(j, '"')))
+		return bad(j, "string expected");
+	first = j->p;
+	q = find_special(first, j->end);
+	if (UNLIKELY(q == j->end))
+		return bad(j, "string without end");
+	if (LIKELY(*q == '"')) {
+		*out = (struct slice){first, (size_t)(q - first)};
+		j->p = q + 1;
+		return RC_OK;
+	}
+	j->p = q;
+	return unescape(j, first, out);
+}
+
+/* Passes over a string without changing it: raw text of nested values stays JSON. */
+static enum rc
+skip_string(struct js *j)
+{
+	char *q = j->p + 1;
+
+	for (;;) {
+		q = find_special(q, j->end);
+		if (j->end - q < 1)
+			return bad(j, "string without end");
+		if (*q == '"')
+			break;
+		if (j->end - q < 2)
+			return bad(j, "string without end");
+		q += 2;
+	}
+	j->p = q + 1;
+	return RC_OK;
+}
+
+static bool
+is_token_char(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' || c == '.';
+}
+
+/* A number, true, false or null as it stands. */
+static enum rc
+take_token(struct js *j, struct slice *out)
+{
+	char *first = j->p;
+
+	while (j->p < j->end && is_token_char(*j->p))
+		j->p++;
+	*out = (struct slice){first, (size_t)(j->p - first)};
+	if (out->n && (*first == '-' || (*first >= '0' && *first <= '9')))
+		return RC_OK;
+	if (slice_is(*out, "true") || slice_is(*out, "false") || slice_is(*out, "null"))
+		return RC_OK;
+	return bad(j, "value expected");
+}
+
+static enum rc skip_value(struct js *j, unsigned depth);
+
+/* An array or object; its members or elements are passed over alike: a ':' may stand where a ',' may. */
+static enum rc
+skip_nested(struct js *j, char close, unsigned depth)
+{
+	enum rc rc;
+
+	if (depth == JSON_DEPTH_MAX)
+		return bad(j, "nesting too deep");
+	j->p++;
+	if (take(j, close))
+		return RC_OK;
+	do {
+		rc = skip_value(j, depth + 1);
+		if (rc == RC_OK && close == '}')
+			rc = take(j, ':') ? skip_value(j, depth + 1) : bad(j, "':' expected");
+		if (rc != RC_OK)
+			return rc;
+	} while (take(j, ','));
+	return take(j, close) ? RC_OK : bad(j, "',' or an end expected");
+}
+
+static enum rc
+skip_value(struct js *j, unsigned depth)
+{
+	struct slice token;
+
+	skip_space(j);
+	if (j->p >= j->end)
+		return bad(j, "value expected");
+	switch (*j->p) {
+	case '"':
+		return skip_string(j);
+	case '{':
+		return skip_nested(j, '}', depth);
+	case '[':
+		return skip_nested(j, ']', depth);
+	default:
+		return take_token(j, &token);
+	}
+}
+
+/* Any value as text: a string unescaped, null as nothing, the rest as it stands. */
+static inline enum rc
+take_text(struct js *j, struct slice *out)
+{
+	char *first;
+	enum rc rc;
+
+	skip_space(j);
+	if (LIKELY(j->p < j->end && *j->p == '"'))
+		return take_string(j, out);
+	first = j->p;
+	rc = skip_value(j, 0);
+	*out = (struct slice){first, (size_t)(j->p - first)};
+	if (slice_is(*out, "null"))
+		*out = SLICE_NONE;
+	return rc;
+}
+
+static enum rc
+take_i32(struct js *j, int32_t *v)
+{
+	struct slice s;
+	enum rc rc = take_text(j, &s);
+
+	if (rc != RC_OK || s.n == 0)
+		return rc;
+	return str_i32(s, v) == RC_OK ? RC_OK : bad(j, "whole number of 32 bits expected");
+}
+
+static enum rc
+take_version(struct js *j, int16_t *v)
+{
+	int32_t x = 0;
+	enum rc rc = take_i32(j, &x);
+
+	*v = (int16_t)(x < 0 ? 0 : MIN_OF(x, INT16_MAX));
+	return rc;
+}
+
+/* A name, or its number as some clients write it. */
+static enum rc
+take_language(struct js *j, uint8_t *v)
+{
+	struct slice s;
+	int32_t number;
+	enum rc rc = take_text(j, &s);
+
+	if (rc != RC_OK)
+		return rc;
+	*v = LANG_OTHER;
+	if (str_i32(s, &number) == RC_OK) {
+		if (number >= 0 && number < 256)
+			*v = (uint8_t)number;
+		return RC_OK;
+	}
+	for (int i = 0; i < LANGUAGES; i++)
+		if (slice_is(s, language_name(i)))
+			*v = (uint8_t)i;
+	return RC_OK;
+}
+
+static enum rc
+take_fields(struct js *j, struct command *c)
+{
+	struct slice name, value;
+	enum rc rc;
+
+	skip_space(j);
+	if (j->p < j->end && *j->p == 'n')
+		return skip_value(j, 0);
+	if (!take(j, '{'))
+		return bad(j, "extFields is no object");
+	if (take(j, '}'))
+		return RC_OK;
+	do {
+		rc = take_string(j, &name);
+		if (UNLIKELY(rc != RC_OK))
+			return rc;
+		if (UNLIKELY(!take(j, ':')))
+			return bad(j, "':' expected");
+		rc = take_text(j, &value);
+		if (UNLIKELY(rc != RC_OK))
+			return rc;
+		rc = header_add_field(c, name, value);
+		if (UNLIKELY(rc != RC_OK)) {
+			err_set(j->e, "JSON header: more than %d fields", FIELDS_MAX);
+			return rc;
+		}
+	} while (take(j, ','));
+	return take(j, '}') ? RC_OK : bad(j, "',' or '}' expected");
+}
+
+static enum rc
+take_member(struct js *j, struct command *c, struct slice key)
+{
+	if (slice_is(key, "extFields"))
+		return take_fields(j, c);
+	if (slice_is(key, "code"))
+		return take_i32(j, &c->code);
+	if (slice_is(key, "flag"))
+		return take_i32(j, &c->flag);
+	if (slice_is(key, "opaque"))
+		return take_i32(j, &c->opaque);
+	if (slice_is(key, "version"))
+		return take_version(j, &c->version);
+	if (slice_is(key, "language"))
+		return take_language(j, &c->language);
+	if (slice_is(key, "remark"))
+		return take_text(j, &c->remark);
+	return skip_value(j, 0);
+}
+
+static enum rc
+take_object(struct js *j, struct command *c)
+{
+	struct slice key;
+	enum rc rc;
+
+	if (!take(j, '{'))
+		return bad(j, "object expected");
+	if (take(j, '}'))
+		return RC_OK;
+	do {
+		rc = take_string(j, &key);
+		if (rc == RC_OK)
+			rc = take(j, ':') ? take_member(j, c, key) : bad(j, "':' expected");
+		if (rc != RC_OK)
+			return rc;
+	} while (take(j, ','));
+	return take(j, '}') ? RC_OK : bad(j, "',' or '}' expected");
+}
+
+enum rc
+header_json_decode(struct command *c, char *p, size_t n, struct err *e)
+{
+	struct js j = {.p = p, .end = p + n, .start = p, .e = e};
+	enum rc rc = take_object(&j, c);
+
+	if (rc != RC_OK)
+		return rc;
+	skip_space(&j);
+	return j.p == j.end ? RC_OK : bad(&j, "something behind the object");
+}
+
+static char *
+put_text(char *w, const char *s, size_t n)
+{
+	memcpy(w, s, n);
+	return w + n;
+}
+
+#define PUT_LIT(w, s) put_text(w, s, sizeof(s) - 1)
+
+static char *
+put_number(char *w, int32_t v)
+{
+	char text[12];
+	char *end = text + sizeof(text), *p = end;
+	uint32_t u = v < 0 ? -(uint32_t)v : (uint32_t)v;
+
+	do
+		*--p = (char)('0' + u % 10);
+	while (u /= 10);
+	if (v < 0)
+		*--p = '-';
+	return put_text(w, p, (size_t)(end - p));
+}
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+#define BEGIN_ROOM 192 /* prefix, the constant text and three numbers */
+
+void
+header_json_begin(struct frame_out *f, int code, int flag, int32_t opaque)
+{
+	char *p = buf_room(f->b, BEGIN_ROOM), *w = p;
+
+	if (p == NULL)
+		return;
+	memset(w, 0, FRAME_PREFIX);
+	w = PUT_LIT(w + FRAME_PREFIX, "{\"code\":");
+	w = put_number(w, code);
+	w = PUT_LIT(w, ",\"flag\":");
+	w = put_number(w, flag);
+	w = PUT_LIT(w, ",\"language\":\"JAVA\",\"opaque\":");
+	w = put_number(w, opaque);
+	w = PUT_LIT(w, ",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":" STRINGIFY(REMOTING_VERSION));
+	f->b->len += (size_t)(w - p);
+}
+
+void
+header_json_remark(struct frame_out *f, struct slice text)
+{
+	buf_put(f->b, ",\"remark\":", 10);
+	buf_put_json(f->b, text);
+}
+
+/* True if it can stand between quotes as it is: ASCII without quote, backslash and control characters. */
+static inline bool
+is_plain(struct slice s)
+{
+	const char *p = s.p, *end = s.p + s.n;
+
+#ifdef __SSE2__
+	for (; end - p >= 16; p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+		/* a signed compare: bytes from 0x80 are below the blank too */
+		if (special_mask(v) || _mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(' '))))
+			return false;
+	}
+#endif
+	for (; p < end; p++)
+		if ((signed char)*p < ' ' || *p == '"' || *p == '\\')
+			return false;
+	return true;
+}
+
+void
+header_json_field_plain(struct frame_out *f, const char *name, const char *value, size_t n)
+{
+	size_t name_len = strlen(name);
+	char *p = buf_room(f->b, name_len + n + 24), *w = p;
+
+	if (p == NULL)
+		return;
+	w = f->fields ? PUT_LIT(w, ",\"") : PUT_LIT(w, ",\"extFields\":{\"");
+	w = put_text(w, name, name_len);
+	w = PUT_LIT(w, "\":\"");
+	w = put_text(w, value, n);
+	*w++ = '"';
+	f->b->len += (size_t)(w - p);
+}
+
+void
+header_json_field(struct frame_out *f, const char *name, struct slice value)
+{
+	if (value.n == 0 || is_plain(value)) {
+		header_json_field_plain(f, name, value.n ? value.p : "", value.n);
+		return;
+	}
+	if (f->fields)
+		buf_put(f->b, ",\"", 2);
+	else
+		buf_put(f->b, ",\"extFields\":{\"", 15);
+	buf_put_str(f->b, name);
+	buf_put(f->b, "\":", 2);
+	buf_put_json(f->b, value);
+}
+
+void
+header_json_end(struct frame_out *f)
+{
+	buf_put(f->b, "}}", f->fields ? 2 : 1);
+}
