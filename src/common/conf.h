@@ -62,6 +62,7 @@ extern const struct param_table broker_params, namesrv_params;
 
 void	broker_conf_init(struct broker_conf *c);	/* all defaults */
 void	broker_conf_free(struct broker_conf *c);
+/* to is made new: what it held before is not freed. */
 void	broker_conf_copy(struct broker_conf *to, const struct broker_conf *from);
 void	namesrv_conf_init(struct namesrv_conf *c);
 void	namesrv_conf_free(struct namesrv_conf *c);
@@ -74,14 +75,17 @@ const char	*param_nearest(const struct param_table *t, const char *name);
 enum rc	param_set(const struct param *p, void *conf, struct slice value, struct err *e) MUST_CHECK;
 void	param_put_text(const struct param *p, const void *conf, struct buf *out);
 bool	param_equal(const struct param *p, const void *a, const void *b);
-/* All rows as `key=value` lines, for codes 26 and 319. */
+/* All rows as `key=value` lines, for codes 26 and 319. Texts that are empty and so by default are left out. */
 void	params_put_properties(const struct param_table *t, const void *conf, struct buf *out);
 
 /*
  * Walks Java properties text: key=value, key:value, # and ! comments, \ at a line's end, \uXXXX and other escapes. Calls
  * `each` with unescaped key and value and the line number; stops when it returns another than RC_OK and returns that.
+ * RC_BADDATA: \u without four hexadecimal digits.
  */
 enum rc	properties_walk(struct slice text,
 	    enum rc (*each)(void *arg, struct slice key, struct slice value, int line), void *arg) MUST_CHECK;
+/* One line of such text, with escapes where it would be read back as another. */
+void	properties_put(struct buf *out, struct slice key, struct slice value);
 
 #endif
