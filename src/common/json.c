@@ -206,7 +206,7 @@ relax_members(struct relax *r, char close, void (*member)(struct relax *r))
 		if (eat(r, close))
 			break;
 		if (peek(r) < 0 || (!first && !comma)) {
-			fail(r, RC_BADDATA, first || comma ? "an object or array does not end" : "a comma is missing");
+			fail(r, RC_BADDATA, peek(r) < 0 ? "an object or array does not end" : "a comma is missing");
 			return;
 		}
 		if (!first)
