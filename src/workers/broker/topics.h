@@ -17,6 +17,8 @@ struct data_version {
 };
 void	data_version_next(struct data_version *v);
 void	data_version_put_json(const struct data_version *v, struct buf *out);
+/* {"counter":..}; anything else leaves v as it is. */
+void	data_version_read(struct data_version *v, const json_t *o);
 
 struct topic {
 	char		*name;
@@ -53,10 +55,16 @@ const struct data_version *topics_version(const struct topics *t);
 void		 topics_touch(struct topics *t);
 /* {"attributes":..,"topicName":..}: one TopicConfig. */
 void		 topic_put_json(const struct topic *topic, struct buf *out);
+/* All but the name; what is missing becomes the original's default. attributes must be set (may be replaced). */
+void		 topic_read_json(struct topic *topic, const json_t *o);
+/* The name servers' table of order topics says so. */
+void		 topic_set_order(struct topics *t, struct topic *topic, bool order);
 /* Body of code 21, which registration also uses; perm_mask is ANDed to each perm when it is not 6. */
 void		 topics_put_wrapper_json(struct topics *t, int32_t perm_mask, struct buf *out);
 /* NULL if the name is good, else the original's words for code 29. */
 const char	*topic_name_fault(struct slice name, struct err *e);
+/* Only letters, digits and %|-_ : topics and groups. */
+bool		 topic_name_alphabet(struct slice name);
 bool		 topic_is_system(const struct topics *t, struct slice name);	/* may not be changed or deleted */
 bool		 topic_is_send_forbidden(struct slice name);
 /* Names for code 305. */

@@ -1,0 +1,28 @@
+/*
+ * cfgfile: one JSON file below config/ and the table that it holds: read at start, written when the table has changed.
+ *
+ * Writing syncs, which costs the loop a moment. So what an operator was told is saved at once (cfgfile_save), and what
+ * clients cause by themselves, maybe hundreds of times in a burst, is marked (cfgfile_changed) and written once soon after.
+ * A write that fails is said once, and tried again every few seconds until it succeeds.
+ */
+#ifndef BROKER_CFGFILE_H
+#define BROKER_CFGFILE_H
+
+#include "workers/broker/broker.h"
+
+struct cfgfile;
+
+/* put writes the whole text. delay_ms: how long a mark may wait. */
+struct cfgfile	*cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *arg, struct buf *out), void *arg);
+/* Writes what is still marked. */
+void		 cfgfile_free(struct cfgfile **f);
+const char	*cfgfile_path(const struct cfgfile *f);
+void		 cfgfile_changed(struct cfgfile *f);
+/* Now, whether it was marked or not. RC_FULL, RC_IO: it stays marked. */
+enum rc		 cfgfile_save(struct cfgfile *f, struct err *e) MUST_CHECK;
+/* As cfgfile_save, if it was marked. */
+enum rc		 cfgfile_save_changes(struct cfgfile *f, struct err *e) MUST_CHECK;
+/* As cfgfile_save; a failure goes to the log only. */
+void		 cfgfile_save_or_say(struct cfgfile *f);
+
+#endif
