@@ -8,6 +8,10 @@
 
 struct orderly	*orderly_new(struct broker *b);
 void		 orderly_free(struct orderly **o);
+/* True: the client holds the queue now: it was free, its own (renewed), or its holder has not renewed it in time. */
+bool		 orderly_lock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
+/* Frees it if that client holds it. */
+void		 orderly_unlock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
 /* Some client holds a live lock of the group: its failed messages go to the dead letters. */
 bool		 orderly_group_locked(struct orderly *o, struct slice group);
 void		 orderly_remove_group(struct orderly *o, struct slice group);

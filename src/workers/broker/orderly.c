@@ -1,0 +1,191 @@
+/*
+ * orderly: which client holds which queue of a group.
+ *
+ * Runs in:    the broker process.
+ * Owns:       the lock table (in memory).
+ * If it dies: clients renew their locks every 20 s and take them anew; none stops consuming before 30 s are over.
+ */
+#include "workers/broker/orderly.h"
+
+#include "common/clock.h"
+#include "workers/broker/table.h"
+
+#define LOCK_LIVE_MS	60000	/* a holder that did not renew for so long has lost it */
+
+struct lock {
+	char		*mq;		/* "queueId topic" */
+	char		*client_id;
+	int64_t		 renewed_ms;	/* monotonic */
+	UT_hash_handle	 hh;
+};
+
+struct lock_group {
+	char		*name;
+	struct lock	*locks;
+	UT_hash_handle	 hh;
+};
+
+struct orderly {
+	struct lock_group *groups;
+};
+
+static bool
+live(const struct lock *l)
+{
+	return clock_mono_ms() - l->renewed_ms <= LOCK_LIVE_MS;
+}
+
+static void
+lock_remove(struct lock_group *g, struct lock *l)
+{
+	HASH_DEL(g->locks, l);
+	free(l->mq);
+	free(l->client_id);
+	free(l);
+}
+
+static void
+group_remove_all(struct orderly *o, struct lock_group *g)
+{
+	struct lock *l, *tmp;
+
+	HASH_ITER(hh, g->locks, l, tmp)
+		lock_remove(g, l);
+	HASH_DEL(o->groups, g);
+	free(g->name);
+	free(g);
+}
+
+static struct lock_group *
+find_group(struct orderly *o, struct slice name)
+{
+	struct lock_group *g = NULL;
+
+	if (name.n > 0)
+		TABLE_FIND(o->groups, name, g);
+	return g;
+}
+
+static struct lock_group *
+find_or_make_group(struct orderly *o, struct slice name)
+{
+	struct lock_group *g = find_group(o, name);
+
+	if (g == NULL) {
+		g = xcalloc(1, sizeof *g);
+		g->name = xslicedup(name);
+		TABLE_ADD(o->groups, name, g);
+	}
+	return g;
+}
+
+static char *
+lock_key(struct slice topic, int32_t queue_id)
+{
+	return xasprintf("%d %.*s", queue_id, (int)topic.n, topic.p);
+}
+
+struct orderly *
+orderly_new(struct broker *b)
+{
+	(void)b;
+	return xcalloc(1, sizeof(struct orderly));
+}
+
+void
+orderly_free(struct orderly **op)
+{
+	struct lock_group *g, *tmp;
+
+	if (*op == NULL)
+		return;
+	HASH_ITER(hh, (*op)->groups, g, tmp)
+		group_remove_all(*op, g);
+	free(*op);
+	*op = NULL;
+}
+
+bool
+orderly_lock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id)
+{
+	struct lock_group *g = find_or_make_group(o, group);
+	char *key = lock_key(topic, queue_id);
+	struct lock *l = NULL;
+
+	HASH_FIND_STR(g->locks, key, l);
+	if (l == NULL) {
+		l = xcalloc(1, sizeof *l);
+		l->mq = key;
+		l->client_id = xslicedup(client_id);
+		TABLE_ADD(g->locks, mq, l);
+	} else {
+		free(key);
+		if (!slice_is(client_id, l->client_id)) {
+			if (live(l))
+				return false;
+			log_info("group %s: the lock of queue %s goes from %s, which did not renew it, to %.*s", g->name, l->mq,
+			    l->client_id, (int)client_id.n, client_id.p);
+			free(l->client_id);
+			l->client_id = xslicedup(client_id);
+		}
+	}
+	l->renewed_ms = clock_mono_ms();
+	return true;
+}
+
+void
+orderly_unlock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id)
+{
+	struct lock_group *g = find_group(o, group);
+	struct lock *l = NULL;
+	char *key;
+
+	if (g == NULL)
+		return;
+	key = lock_key(topic, queue_id);
+	HASH_FIND_STR(g->locks, key, l);
+	free(key);
+	if (l != NULL && slice_is(client_id, l->client_id))
+		lock_remove(g, l);
+	if (g->locks == NULL)
+		group_remove_all(o, g);
+}
+
+bool
+orderly_group_locked(struct orderly *o, struct slice group)
+{
+	struct lock_group *g = find_group(o, group);
+	struct lock *l, *tmp;
+
+	if (LIKELY(g == NULL))
+		return false;
+	HASH_ITER(hh, g->locks, l, tmp)
+		if (live(l))
+			return true;
+	return false;
+}
+
+void
+orderly_remove_group(struct orderly *o, struct slice group)
+{
+	struct lock_group *g = find_group(o, group);
+
+	if (g != NULL)
+		group_remove_all(o, g);
+}
+
+void
+orderly_expire(struct orderly *o)
+{
+	struct lock_group *g, *gtmp;
+	struct lock *l, *ltmp;
+
+	HASH_ITER(hh, o->groups, g, gtmp)
+	{
+		HASH_ITER(hh, g->locks, l, ltmp)
+			if (!live(l))
+				lock_remove(g, l);
+		if (g->locks == NULL)
+			group_remove_all(o, g);
+	}
+}
