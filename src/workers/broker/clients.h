@@ -18,12 +18,13 @@ struct subscription {
 	bool		 all;		/* TAG "*" */
 	unsigned	 code_count;
 	int32_t		*codes;		/* Java hashes of the tags */
-	json_t		*shown;		/* as the client sent it */
 	bool		 class_filter;
 };
 /* Parses a TAG expression: "*", "", or tags separated by ||. RC_INVAL: no tag in it. The result is freed by subscription_free. */
 enum rc		 subscription_make(struct slice topic, struct slice text, struct slice type, int64_t version, struct subscription **out) MUST_CHECK;
 void		 subscription_free(struct subscription **s);
+/* One SubscriptionData of a heartbeat. NULL: it has no topic, or its expression cannot be read. */
+struct subscription *subscription_from_json(const json_t *o);
 bool		 subscription_matches_code(const struct subscription *s, int64_t tags_code);
 
 struct member { /* one client in one group */
@@ -54,6 +55,24 @@ struct producer_group {
 
 struct clients	*clients_new(struct broker *b);
 void		 clients_free(struct clients **c);
+
+/* What a heartbeat says of its sender. */
+struct client_info {
+	struct conn	*conn;
+	struct slice	 client_id;
+	uint8_t		 language;
+	int16_t		 version;
+	int32_t		 fingerprint;	/* of its subscriptions; 0: an old client */
+};
+/*
+ * One ConsumerData. with_subs false: the known subscriptions stay (heartbeat V2). False: they are not known, the client must
+ * send them; nothing was registered.
+ */
+bool		 clients_register_consumer(struct clients *c, const struct client_info *who, const json_t *data, bool with_subs);
+void		 clients_register_producer(struct clients *c, const struct client_info *who, struct slice group);
+/* Code 35: the connection leaves the group. */
+void		 clients_unregister_consumer(struct clients *c, struct conn *conn, struct slice group);
+void		 clients_unregister_producer(struct clients *c, struct conn *conn, struct slice group);
 /* NULL: nobody of that group is there. */
 struct consumer_group *consumer_group_find(struct clients *c, struct slice group);
 struct producer_group *producer_group_find(struct clients *c, struct slice group);
@@ -65,6 +84,8 @@ void		 consumer_groups_each(struct clients *c, void (*each)(void *arg, struct co
 void		 producer_groups_each(struct clients *c, void (*each)(void *arg, struct producer_group *g), void *arg);
 /* A pull with its own subscription from a group that sends no heartbeat: kept for bookkeeping (not a connection). */
 void		 clients_note_pull_sub(struct clients *c, struct slice group, const struct subscription *s);
+/* The subscription of a group that is connected, else the one its pulls brought; NULL: none. Valid until the turn ends. */
+const struct subscription *clients_known_sub(struct clients *c, struct slice group, struct slice topic);
 /* From on_close. */
 void		 clients_conn_closed(struct clients *c, struct conn *conn);
 /* Every 10 s: members without a heartbeat for channelExpiredTimeout are dropped and their connections closed. */
