@@ -130,8 +130,14 @@ hash_wide(uint32_t h, struct slice s)
 int32_t
 str_java_hash(struct slice s)
 {
+	return str_java_hash_more(0, s);
+}
+
+int32_t
+str_java_hash_more(int32_t before, struct slice s)
+{
 	const unsigned char *p = (const unsigned char *)s.p;
-	uint32_t h = 0;
+	uint32_t h = (uint32_t)before;
 	size_t i = 0;
 
 	/* four at a time: one multiplication in the chain instead of four */

@@ -13,6 +13,8 @@ enum rc	str_i32(struct slice s, int32_t *v) MUST_CHECK;
 bool	str_bool(struct slice s);
 /* Java's String.hashCode over UTF-16 units of UTF-8 text; broken UTF-8 counts as U+FFFD per byte. */
 int32_t	str_java_hash(struct slice s);
+/* Goes on from the hash of what stands before s (0: nothing). */
+int32_t	str_java_hash_more(int32_t before, struct slice s);
 /* Takes white space off both ends. */
 struct slice	str_trim(struct slice s);
 /*
