@@ -2,7 +2,7 @@
  * broker: the process that serves clients of one broker node, shown as broker-store.
  *
  * Runs in:    the broker process.
- * Owns:       appended, dispatched (on a master), queues, index, config/*.json, all client connections.
+ * Owns:       appended, dispatched (on a master), queues, index, config/ (JSON files), all client connections.
  * Must not:   block: no fdatasync, no read that may go to the disk, no name look-up.
  * If it dies: the listening sockets stay with the master; the node's group restarts and the store recovers.
  *
@@ -24,10 +24,13 @@
 struct announce;
 struct brstats;
 struct clients;
+struct cold;
 struct groups;
 struct hold;
 struct offsets;
 struct orderly;
+struct sends;
+struct siblings;
 struct topics;
 struct waiters;
 
@@ -46,7 +49,10 @@ struct broker {
 	struct clients	*clients;
 	struct orderly	*orderly;
 	struct hold	*hold;		/* pulls that wait for messages */
+	struct cold	*cold;		/* pulls that wait for warm */
+	struct sends	*sends;		/* sends of this turn, staged and not yet committed */
 	struct waiters	*waiters;	/* sends that wait for flush or ha */
+	struct siblings	*siblings;	/* what flush and clean are to be told */
 	struct announce	*announce;	/* registration at the name servers */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
 	struct addr	 store_host;	/* brokerIP1:listenPort */
@@ -55,6 +61,20 @@ struct broker {
 	size_t		 props_suffix_len;
 	int64_t		 boot_ms, accept_ms; /* startAcceptSendRequestTimeStamp */
 	bool		 stopping;
+	bool		 failed;	/* a sync failed: no write is acknowledged any more, reads go on */
+	char		 failed_why[256];
+	bool		 left;		/* the name servers know that we stop */
+	unsigned	 seconds, stop_seconds;
+	int64_t		 offsets_saved_ms;
+	ev_prepare	 turn_end;
+	ev_idle		 more;		/* started while there is more to dispatch: the loop must not sleep */
+	ev_timer	 patience;	/* started while sends wait for flush or ha: their time may be over */
+};
+
+/* conn->user of a client's connection, from on_open to on_close. */
+struct held;
+struct client_conn {
+	struct held	*held;		/* hold: the pulls of this connection that wait */
 };
 
 /* One request: answers at once, or keeps request_id and a reference of the connection and answers later, exactly once. */
@@ -66,10 +86,27 @@ typedef void request_handler(struct broker *b, struct conn *c, struct command *c
 
 /* Answers RES_SYSTEM_ERROR in the words of the Java broker for a header field that is missing or no number. */
 void	broker_bad_field(struct conn *c, const struct command *cmd, const char *field);
+/* The same by name and value: an empty value counts as missing. */
+void	broker_bad_value(struct conn *c, const struct request_id *id, const char *field, struct slice value);
 /* A writer role: not a slave. */
 bool	broker_is_master(const struct broker *b);
 bool	broker_readable(const struct broker *b);	/* brokerPermission */
 bool	broker_writable(const struct broker *b);
+
+/* A sync failed (seen in shared memory, or the master says so): writes are refused from now on, the name servers are left. */
+void	broker_fail(struct broker *b, const char *why);
+/* Why a send is refused now, whatever it holds: NULL, or a sentence; *code is what to answer. */
+const char	*broker_send_refusal(struct broker *b, int *code);
+/* start.c and broker.c to each other */
+int	broker_run(struct worker *w);
+void	broker_attach(struct broker *b);	/* the worker's callbacks */
+void	broker_watch_turns(struct broker *b);
+void	broker_make_props_suffix(struct broker *b);
+extern const struct conn_ops broker_client_ops, broker_namesrv_ops;
+/* Writes the page for the console. */
+void	broker_page_write(struct broker *b);
+
+#define FAQ_HINT "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 
 /* {"brokerName":..,"queueId":..,"topic":..}, compact: the key form of fastjson maps. */
 void	put_mq_json(struct buf *out, const struct broker *b, struct slice topic, int32_t queue_id);

@@ -1,0 +1,25 @@
+/*
+ * cold: pulls whose bytes may have to come from the disk: warm reads them first, this loop never does.
+ */
+#ifndef BROKER_COLD_H
+#define BROKER_COLD_H
+
+#include "workers/broker/pull.h"
+
+#define COLD_MAX	1024	/* pulls that wait at the same time */
+
+struct cold	*cold_new(struct broker *b);
+void		 cold_free(struct cold **c);
+/*
+ * Copies the pull and asks warm for at..+len. RC_FULL: too many wait, or warm is behind; RC_CLOSED: there is no warm: the caller
+ * reads as it is.
+ */
+enum rc		 cold_add(struct cold *c, struct conn *conn, const struct request_id *id, const struct pull *p, int64_t at,
+		    int64_t len) MUST_CHECK;
+/* warm's answer: the pull goes on, or is refused when the disk could not be read. */
+void		 cold_done(struct cold *c, int64_t id, int32_t error);
+/* Once a second: pulls of connections that have gone, and asks that were never answered (warm was restarted). */
+void		 cold_second(struct cold *c);
+size_t		 cold_count(const struct cold *c);
+
+#endif

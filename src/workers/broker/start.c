@@ -1,0 +1,178 @@
+/*
+ * start: makes the broker's parts, opens the store, loads the tables, listens.
+ *
+ * Runs in:    the broker process, once.
+ * If it fails: worker_die with the sentence; a store or table that cannot be read is never started empty.
+ */
+#include "workers/broker/broker.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "workers/broker/announce.h"
+#include "workers/broker/brstats.h"
+#include "workers/broker/clients.h"
+#include "workers/broker/cold.h"
+#include "workers/broker/hold.h"
+#include "workers/broker/offsets.h"
+#include "workers/broker/orderly.h"
+#include "workers/broker/sends.h"
+#include "workers/broker/siblings.h"
+#include "workers/broker/waiters.h"
+
+void
+broker_make_props_suffix(struct broker *b)
+{
+	struct buf text = {0};
+
+	props_put(&text, "MSG_REGION", slice_of(b->conf->regionId));
+	props_put(&text, "TRACE_ON", slice_of(b->conf->traceOn ? "true" : "false"));
+	props_put(&text, "CLUSTER", slice_of(b->conf->brokerClusterName));
+	free(b->props_suffix);
+	b->props_suffix_len = text.len;
+	b->props_suffix = buf_steal(&text);
+}
+
+static void
+arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
+{
+	struct broker *b = arg;
+
+	hold_arrival(b->hold, q, tags_code, props);
+}
+
+static void
+dirty_file(void *arg, const char *path)
+{
+	siblings_dirty_file(((struct broker *)arg)->siblings, path);
+}
+
+static void
+rolled(void *arg, int64_t from)
+{
+	siblings_rolled(((struct broker *)arg)->siblings, from);
+}
+
+static void
+set_store_host(struct broker *b)
+{
+	char text[ADDR_TEXT + 16];
+	struct err e;
+
+	snprintf(text, sizeof(text), strchr(b->conf->brokerIP1, ':') != NULL ? "[%s]:%d" : "%s:%d", b->conf->brokerIP1,
+	    b->conf->listenPort);
+	if (addr_parse(text, &b->store_host, &e) != RC_OK)
+		worker_die(b->w, "brokerIP1 %s: %s", b->conf->brokerIP1, e.text);
+	addr_text(&b->store_host, b->store_host_text);
+}
+
+static void
+open_store(struct broker *b)
+{
+	struct store_opts o = {.conf = b->conf, .shm = b->w->shm, .ops = {arrived, dirty_file, rolled, b}};
+	struct err e;
+
+	if (store_open(&b->store, &o, &e) != RC_OK)
+		worker_die(b->w, "the store in %s cannot be opened: %s", b->conf->storePathRootDir, e.text);
+}
+
+/* What has no file: made before the store is opened, for recovery dispatches already. */
+static void
+make_parts(struct broker *b)
+{
+	b->calls = calls_new(b->w->loop);
+	b->stats = brstats_new(b);
+	b->hold = hold_new(b);
+	b->cold = cold_new(b);
+	b->sends = sends_new(b);
+	b->waiters = waiters_new(b);
+	b->siblings = siblings_new(b);
+	b->orderly = orderly_new(b);
+	b->clients = clients_new(b);
+	b->announce = announce_new(b);
+	b->topics = topics_new(b);
+	b->groups = groups_new(b);
+	b->offsets = offsets_new(b);
+}
+
+static void
+load_parts(struct broker *b)
+{
+	struct err e;
+
+	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK)
+		worker_die(b->w, "%s", e.text);
+}
+
+static void
+free_parts(struct broker *b)
+{
+	conn_set_free(&b->conns);
+	conn_set_free(&b->outgoing);
+	hold_free(&b->hold);
+	cold_free(&b->cold);
+	waiters_free(&b->waiters);
+	sends_free(&b->sends);
+	siblings_free(&b->siblings);
+	announce_free(&b->announce);
+	clients_free(&b->clients);
+	orderly_free(&b->orderly);
+	offsets_free(&b->offsets);
+	groups_free(&b->groups);
+	topics_free(&b->topics);
+	brstats_free(&b->stats);
+	calls_free(&b->calls);
+	free(b->props_suffix);
+	free(b);
+}
+
+static void
+listen_on(struct broker *b)
+{
+	const int *fds = b->w->listen_fds;
+
+	if (fds[0] >= 0)
+		conn_set_listen(&b->conns, fds[0], LISTENER_MAIN);
+	if (fds[1] >= 0)
+		conn_set_listen(&b->conns, fds[1], LISTENER_VIP);
+}
+
+static struct broker *
+broker_new(struct worker *w)
+{
+	struct broker *b = xcalloc(1, sizeof(*b));
+
+	b->w = w;
+	b->conf = &w->node->conf;
+	b->boot_ms = clock_wall_ms();
+	b->accept_ms = b->conf->startAcceptSendRequestTimeStamp;
+	broker_attach(b);
+	set_store_host(b);
+	broker_make_props_suffix(b);
+	conn_set_init(&b->conns, w->loop, &broker_client_ops, b);
+	conn_set_init(&b->outgoing, w->loop, &broker_namesrv_ops, b);
+	return b;
+}
+
+int
+broker_run(struct worker *w)
+{
+	struct broker *b;
+	int status;
+
+	worker_init(w);
+	b = broker_new(w);
+	atomic_store(&w->shm->broker.started_ms, b->boot_ms);
+	make_parts(b);
+	open_store(b);
+	load_parts(b);
+	broker_watch_turns(b);
+	listen_on(b);
+	announce_start(b->announce);
+	log_info("serves %s at %s, store %s, from log offset %lld to %lld", b->conf->brokerName, b->store_host_text,
+	    b->conf->storePathRootDir, (long long)pos_read(&w->shm->clean.min), (long long)pos_read(&w->shm->broker.appended));
+	worker_ready(w);
+	status = worker_loop(w);
+	free_parts(b);
+	return status;
+}
