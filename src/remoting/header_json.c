@@ -353,8 +353,13 @@ static enum rc
 take_i32(struct js *j, int32_t *v)
 {
 	struct slice s;
-	enum rc rc = take_text(j, &s);
+	enum rc rc;
 
+	if (j->end - j->p >= 2 && j->p[0] >= '0' && j->p[0] <= '9' && j->p[1] == ',') {
+		*v = *j->p++ - '0';
+		return RC_OK;
+	}
+	rc = take_text(j, &s);
 	if (rc != RC_OK || s.n == 0)
 		return rc;
 	return str_i32(s, v) == RC_OK ? RC_OK : bad(j, "whole number of 32 bits expected");
@@ -378,7 +383,8 @@ take_language(struct js *j, uint8_t *v)
 	int32_t number;
 	enum rc rc = take_text(j, &s);
 
-	if (rc != RC_OK)
+	*v = LANG_JAVA;
+	if (rc != RC_OK || slice_is(s, "JAVA"))
 		return rc;
 	*v = LANG_OTHER;
 	if (str_i32(s, &number) == RC_OK) {
@@ -392,11 +398,62 @@ take_language(struct js *j, uint8_t *v)
 	return RC_OK;
 }
 
+/* Where the string that begins at p ends, or its first escape. One character is so frequent that the guess pays. */
+static inline char *
+find_end(char *p, char *end)
+{
+	if (end - p >= 2 && p[1] == '"' && p[0] != '\\' && p[0] != '"')
+		return p + 1;
+	return find_special(p, end);
+}
+
+/*
+ * The usual member, `"name":"value"` without white space, and without escapes in the name. False: nothing was taken. Half of
+ * a header's time goes here.
+ */
+static inline bool
+take_usual(struct js *j, struct slice *name, struct slice *value, enum rc *rc)
+{
+	char *p = j->p, *q, *end = j->end;
+
+	if (UNLIKELY(end - p < 6 || *p != '"'))
+		return false;
+	p++;
+	q = find_end(p, end);
+	if (UNLIKELY(end - q < 4 || q[0] != '"' || q[1] != ':' || q[2] != '"'))
+		return false;
+	*name = (struct slice){p, (size_t)(q - p)};
+	p = q + 3;
+	q = find_end(p, end);
+	if (UNLIKELY(q == end))
+		return false;
+	j->p = q;
+	if (LIKELY(*q == '"')) {
+		*value = (struct slice){p, (size_t)(q - p)};
+		j->p = q + 1;
+	} else {
+		*rc = unescape(j, p, value);
+	}
+	return true;
+}
+
+static enum rc
+take_pair(struct js *j, struct slice *name, struct slice *value)
+{
+	enum rc rc = take_string(j, name);
+
+	if (rc != RC_OK)
+		return rc;
+	if (!take(j, ':'))
+		return bad(j, "':' expected");
+	return take_text(j, value);
+}
+
 static enum rc
 take_fields(struct js *j, struct command *c)
 {
 	struct slice name, value;
-	enum rc rc;
+	enum rc rc = RC_OK;
 
 	skip_space(j);
 	if (j->p < j->end && *j->p == 'n')
@@ -406,12 +463,8 @@ take_fields(struct js *j, struct command *c)
 	if (take(j, '}'))
 		return RC_OK;
 	do {
-		rc = take_string(j, &name);
-		if (UNLIKELY(rc != RC_OK))
-			return rc;
-		if (UNLIKELY(!take(j, ':')))
-			return bad(j, "':' expected");
-		rc = take_text(j, &value);
+		if (!take_usual(j, &name, &value, &rc))
+			rc = take_pair(j, &name, &value);
 		if (UNLIKELY(rc != RC_OK))
 			return rc;
 		rc = header_add_field(c, name, value);
