@@ -1,5 +1,5 @@
 /*
- * announce: registration of this broker at all name servers, at start, periodically and on changes; by name or address lists.
+ * announce: registration of this broker at all name servers, at start, periodically and on changes.
  */
 #ifndef BROKER_ANNOUNCE_H
 #define BROKER_ANNOUNCE_H
@@ -10,14 +10,19 @@ struct announce	*announce_new(struct broker *b);
 void		 announce_free(struct announce **a);
 /* First registration, and the timer from then on. */
 void		 announce_start(struct announce *a);
-/* Topics or permissions have changed: register soon (a few changes of one turn make one registration). topic NULL: all. */
+/* Topics or permissions have changed: register soon (the changes of some milliseconds make one registration). a may be NULL. */
 void		 announce_changed(struct announce *a);
-/* Leave all name servers (stop, FAILED). done is called when all have answered or 3 s are over. */
+/* Leave all name servers (stop, FAILED). done is called when all have answered or 3 s are over, never within this call. */
 void		 announce_leave(struct announce *a, void (*done)(void *arg), void *arg);
 /* namesrvAddr was changed by updateBrokerConfig. */
 void		 announce_addresses(struct announce *a);
 /* The connection belongs to announce: its on_command / on_close. */
 void		 announce_conn_closed(struct announce *a, struct conn *c, const char *why);
+/* Addresses of the master and of its ha port, as a name server told this slave; "" when not known. */
+const char	*announce_master_addr(const struct announce *a);
+const char	*announce_master_ha_addr(const struct announce *a);
+/* Any connection to a name server, for questions of the broker's own; NULL: none is open. */
+struct conn	*announce_conn(const struct announce *a);
 /* {"addr":"..","registered":true,"lastMs":..,"error":".."},.. for the status page. */
 void		 announce_put_json(struct announce *a, struct buf *out);
 
