@@ -119,10 +119,19 @@ struct shm_worker {
 	char		last_words[SHM_TEXT_MAX]; /* the sentence in the log for it; written before last_exit_ms */
 };
 
+/* What happened last, for the operator: event n is in [n % SHM_EVENTS], written before `events` counts it. */
+#define SHM_EVENTS 64
+struct shm_event {
+	shm_i64		ms;
+	char		text[SHM_TEXT_MAX];
+};
+
 struct host_shm {
 	uint32_t	magic, version, size, pad;
 	shm_i64		started_ms;		/* writer: master */
 	shm_i32		workers, nodes;		/* writer: master */
+	shm_u64		events;			/* writer: master */
+	struct shm_event event[SHM_EVENTS];
 	_Alignas(SHM_LINE) shm_i64 wanted_ms;	/* writer: console: somebody asked for /status then */
 	struct shm_worker worker[SHM_WORKERS_MAX];
 };

@@ -19,7 +19,11 @@ struct broker_spec {
 	char	*host;
 	char	*name;	/* "broker-a-0": brokerName and brokerId */
 	char	*dir;	/* conf.storePathRootDir, resolved */
-	char	*conf_file; /* the running set of keys, written by updateBrokerConfig: <dir>/config/broker.conf */
+	/*
+	 * <dir>/config/broker.conf: the keys that updateBrokerConfig has set, as properties, and only those; the broker writes
+	 * it. At the next start they hold again unless the spec itself gives them: what the operator's file says wins.
+	 */
+	char	*conf_file;
 	bool	 here;
 	struct broker_conf conf; /* brokerIP1, namesrvAddr, haListenPort, storePath... are filled in */
 };
@@ -38,6 +42,8 @@ struct cluster_spec {
 	char	*console_listen; /* "127.0.0.1:9877"; NULL: no console */
 	enum failover_mode failover;
 	char	*on_promote, *on_failed; /* scripts, or NULL */
+	int32_t	 ready_timeout_s;	/* a worker that has not said READY by then is killed and started again */
+	int32_t	 stop_timeout_s;	/* a worker that has not left by then is killed */
 	struct namesrv_spec *namesrvs;
 	size_t	 namesrv_count;
 	struct broker_spec *brokers;

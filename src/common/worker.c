@@ -127,7 +127,7 @@ param_changed(struct worker *w, const char *key, const char *value)
 static void
 master_message(struct worker *w, struct ipc_msg *m)
 {
-	const char *key, *value;
+	const char *key, *value, *level;
 
 	if (m->type == IPC_MASTER_ALL_STOP) {
 		ipc_end(m);
@@ -135,6 +135,10 @@ master_message(struct worker *w, struct ipc_msg *m)
 	} else if (m->type == IPC_MASTER_ALL_REOPEN) {
 		ipc_end(m);
 		log_reopen();
+	} else if (m->type == IPC_MASTER_ALL_LOG_LEVEL) {
+		level = ipc_str(m);
+		ipc_end(m);
+		ensure(log_set_level(level) == RC_OK);
 	} else if (m->type == IPC_MASTER_ALL_PARAM) {
 		key = ipc_str(m);
 		value = ipc_str(m);
