@@ -393,8 +393,8 @@ metrics_follow_the_text_format(void)
 	fixture_make(&f);
 	write_page(&f, W_BROKER,
 	    "{\"topics\":[{\"topic\":\"a\",\"messagesIn\":5,\"bytesIn\":1.5},{\"topic\":\"b\\\"\\\\\\n\",\"messagesIn\":6}],"
-	    "\"groups\":[{\"group\":\"g\",\"topic\":\"a\",\"lag\":7,\"messagesOut\":12345678901234},{\"group\":\"g\",\"topic\":\"b\",\"lag\":8},"
-	    "{\"group\":\"no topic\",\"lag\":1},{\"topic\":\"no group\",\"lag\":1},3,null]}");
+	    "\"groups\":[{\"group\":\"g\",\"lag\":15,\"topics\":[{\"topic\":\"a\",\"lag\":7},{\"topic\":\"b\",\"lag\":8}]},"
+	    "{\"group\":\"no topics\",\"lag\":1},{\"topics\":[{\"topic\":\"no group\",\"lag\":1}]},3,null]}");
 	text = text_of(&f, page_metrics);
 	check_format(text);
 	free(text);
@@ -421,9 +421,9 @@ metrics_have_the_originals_names_and_labels(void)
 	f.node->flush.flushed = 7000;
 	f.node->broker.dispatched = 10000;
 	write_page(&f, W_BROKER,
-	    "{\"permission\":4,\"earliestStoreMs\":1794999999000,"
+	    "{\"permission\":4,\"store\":{\"earliestStoreMs\":1794999999000},"
 	    "\"topics\":[{\"topic\":\"orders\",\"messagesIn\":5},{\"topic\":\"RMQ_SYS_TRACE_TOPIC\",\"messagesIn\":1}],"
-	    "\"groups\":[{\"group\":\"g\",\"topic\":\"%RETRY%g\",\"lag\":7,\"messagesOut\":12345678901234}]}");
+	    "\"groups\":[{\"group\":\"g\",\"topics\":[{\"topic\":\"%RETRY%g\",\"lag\":7,\"messagesOut\":12345678901234}]}]}");
 	text = text_of(&f, page_metrics);
 	check_line(text, "\nrocketmq_messages_in_total{" NODE ",topic=\"orders\",is_system=\"false\"} 5\n");
 	check_line(text, "\nrocketmq_messages_in_total{" NODE ",topic=\"RMQ_SYS_TRACE_TOPIC\",is_system=\"true\"} 1\n");

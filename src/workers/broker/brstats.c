@@ -373,6 +373,32 @@ brstats_group_get_tps(struct brstats *s, struct slice topic, struct slice group)
 	return it == NULL ? 0.0 : row_of(&it->rings[SPAN_MINUTE], false).tps;
 }
 
+static struct brstats_total
+total_of(const struct item *it)
+{
+	return it == NULL ? (struct brstats_total){0} : (struct brstats_total){it->now.msgs, it->now.bytes};
+}
+
+struct brstats_total
+brstats_topic_put_total(struct brstats *s, struct slice topic)
+{
+	struct item *it;
+
+	TABLE_FIND(s->topics, topic, it);
+	return total_of(it);
+}
+
+struct brstats_total
+brstats_group_get_total(struct brstats *s, struct slice topic, struct slice group)
+{
+	char text[KEY_MAX];
+	struct slice key = group_key(topic, group, text);
+	struct item *it;
+
+	TABLE_FIND(s->groups, key, it);
+	return total_of(it);
+}
+
 static void
 put_node_rate(const struct brstats *s, bool put, unsigned seconds, struct buf *out)
 {

@@ -19,6 +19,12 @@ void		 brstats_remove_group(struct brstats *s, struct slice group);
 enum rc		 brstats_put_json(struct brstats *s, struct slice name, struct slice key, struct buf *out) MUST_CHECK;
 double		 brstats_topic_put_tps(struct brstats *s, struct slice topic);
 double		 brstats_group_get_tps(struct brstats *s, struct slice topic, struct slice group);
+/* What went through since the broker started: zeros if nothing did. For /metrics. */
+struct brstats_total {
+	uint64_t	msgs, bytes;
+};
+struct brstats_total	brstats_topic_put_total(struct brstats *s, struct slice topic);
+struct brstats_total	brstats_group_get_total(struct brstats *s, struct slice topic, struct slice group);
 /* Node-wide rates over 10 s, 1 min, 10 min as far as samples exist: "0.19 0.28 ". */
 void		 brstats_put_tps_text(struct brstats *s, bool put, struct buf *out);
 

@@ -72,6 +72,12 @@ busier_first(const void *a, const void *b)
 }
 
 static void
+put_total(struct buf *out, const char *way, struct brstats_total t)
+{
+	buf_printf(out, ",\"messages%s\":%llu,\"bytes%s\":%llu", way, (unsigned long long)t.msgs, way, (unsigned long long)t.bytes);
+}
+
+static void
 put_topics(struct page *p, struct buf *out)
 {
 	p->topics = xcalloc(topics_count(p->b->topics) + 1, sizeof(p->topics[0]));
@@ -83,6 +89,7 @@ put_topics(struct page *p, struct buf *out)
 
 		buf_put_str(out, i > 0 ? ",{\"topic\":" : "{\"topic\":");
 		buf_put_json(out, row->topic->name_slice);
+		put_total(out, "In", brstats_topic_put_total(p->b->stats, row->topic->name_slice));
 		buf_printf(out, ",\"putTps\":%.2f,\"messages\":%lld,\"queues\":%d}", row->put_tps, (long long)row->messages,
 		    MAX_OF(row->topic->read_queues, row->topic->write_queues));
 	}
@@ -149,7 +156,7 @@ later_first(const void *a, const void *b)
 }
 
 static void
-put_group(const struct group_row *row, struct buf *out)
+put_group(const struct page *p, const struct group_row *row, struct buf *out)
 {
 	buf_put_str(out, "{\"group\":");
 	buf_put_json(out, slice_of(row->name));
@@ -158,6 +165,7 @@ put_group(const struct group_row *row, struct buf *out)
 	for (unsigned i = 0; i < row->shown; i++) {
 		buf_put_str(out, i > 0 ? ",{\"topic\":" : "{\"topic\":");
 		buf_put_json(out, row->topic[i].topic);
+		put_total(out, "Out", brstats_group_get_total(p->b->stats, row->topic[i].topic, slice_of(row->name)));
 		buf_printf(out, ",\"lag\":%lld}", (long long)row->topic[i].lag);
 	}
 	buf_put_str(out, "]}");
@@ -173,7 +181,7 @@ put_groups(struct page *p, struct buf *out)
 	for (size_t i = 0; i < MIN_OF(p->group_count, GROUPS_SHOWN); i++) {
 		if (i > 0)
 			buf_put_char(out, ',');
-		put_group(&p->groups[i], out);
+		put_group(p, &p->groups[i], out);
 	}
 	buf_put_char(out, ']');
 }
@@ -198,6 +206,7 @@ put_node(struct broker *b, struct buf *out)
 	    role_name(b), node_state_name((enum node_state)atomic_load(&line->state)), b->store_host_text,
 	    (long long)atomic_load(&line->connections), (long long)atomic_load(&line->producers),
 	    (long long)atomic_load(&line->consumers));
+	buf_printf(out, ",\"permission\":%d", (int)b->conf->brokerPermission);
 	buf_printf(out, ",\"requestsHeld\":%zu,\"requestsCold\":%zu,\"sendsWaiting\":%zu", hold_count(b->hold), cold_count(b->cold),
 	    waiters_count(b->waiters));
 }

@@ -345,7 +345,7 @@ put_reserve_time(struct metrics *m)
 	begin_family(m, "rocketmq_storage_message_reserve_time_milliseconds", "gauge", "age of the oldest message");
 	for (size_t i = 0; i < m->v->node_count; i++) {
 		const struct view_node *n = &m->v->nodes[i];
-		json_t *first = json_object_get(n->page, "earliestStoreMs");
+		json_t *first = json_object_get(json_object_get(n->page, "store"), "earliestStoreMs");
 
 		if (!json_is_integer(first) || json_integer_value(first) <= 0)
 			continue;
@@ -355,19 +355,18 @@ put_reserve_time(struct metrics *m)
 	}
 }
 
-/* A family of the broker's page: `list` is an array of objects, `member` the number in each. */
+/* A family of the broker's page: `member` is a number of each topic, or of each topic of each group. */
 struct page_family {
-	const char	*name, *type, *help, *list, *member;
+	const char	*name, *type, *help, *member;
+	bool		 grouped;
 };
 
 static const struct page_family page_families[] = {
-	{"rocketmq_messages_in_total", "counter", "messages stored, by topic", "topics", "messagesIn"},
-	{"rocketmq_throughput_in_total", "counter", "bytes of stored messages, by topic", "topics", "bytesIn"},
-	{"rocketmq_messages_out_total", "counter", "messages sent to consumers, by group", "groups", "messagesOut"},
-	{"rocketmq_throughput_out_total", "counter", "bytes sent to consumers, by group", "groups", "bytesOut"},
-	{"rocketmq_consumer_lag_messages", "gauge", "messages that the group has not confirmed", "groups", "lag"},
-	{"rocketmq_consumer_lag_latency_milliseconds", "gauge", "age of the first of them", "groups", "lagMs"},
-	{"rocketmq_consumer_inflight_messages", "gauge", "messages sent and not confirmed", "groups", "inflight"},
+	{"rocketmq_messages_in_total", "counter", "messages stored, by topic", "messagesIn", false},
+	{"rocketmq_throughput_in_total", "counter", "bytes of stored messages, by topic", "bytesIn", false},
+	{"rocketmq_messages_out_total", "counter", "messages sent to consumers, by group", "messagesOut", true},
+	{"rocketmq_throughput_out_total", "counter", "bytes sent to consumers, by group", "bytesOut", true},
+	{"rocketmq_consumer_lag_messages", "gauge", "messages that the group has not confirmed", "lag", true},
 };
 
 static bool
@@ -382,14 +381,13 @@ is_system(const char *topic)
 }
 
 static void
-put_page_row(struct metrics *m, const struct page_family *f, json_t *row)
+put_topic_row(struct metrics *m, const struct page_family *f, json_t *row, const char *group)
 {
 	const char *topic = json_string_value(json_object_get(row, "topic"));
-	const char *group = json_string_value(json_object_get(row, "group"));
 	json_t *value = json_object_get(row, f->member);
 	size_t len = m->base.len;
 
-	if (topic == NULL || !json_is_number(value) || (group == NULL && strcmp(f->list, "groups") == 0))
+	if (topic == NULL || !json_is_number(value))
 		return;
 	put_label(&m->base, "topic", topic);
 	if (group != NULL) {
@@ -401,17 +399,41 @@ put_page_row(struct metrics *m, const struct page_family *f, json_t *row)
 	m->base.len = len;
 }
 
+/* The topics of the broker (group NULL) or of one of its groups. */
 static void
-put_page_family(struct metrics *m, const struct page_family *f)
+put_topic_rows(struct metrics *m, const struct page_family *f, json_t *owner, const char *group)
 {
 	json_t *row;
 	size_t at;
 
+	json_array_foreach(json_object_get(owner, "topics"), at, row)
+		put_topic_row(m, f, row, group);
+}
+
+static void
+put_group_rows(struct metrics *m, const struct page_family *f, json_t *page)
+{
+	json_t *row;
+	size_t at;
+
+	json_array_foreach(json_object_get(page, "groups"), at, row) {
+		const char *group = json_string_value(json_object_get(row, "group"));
+
+		if (group != NULL)
+			put_topic_rows(m, f, row, group);
+	}
+}
+
+static void
+put_page_family(struct metrics *m, const struct page_family *f)
+{
 	begin_family(m, f->name, f->type, f->help);
 	for (size_t i = 0; i < m->v->node_count; i++) {
 		node_labels(m, &m->v->nodes[i]);
-		json_array_foreach(json_object_get(m->v->nodes[i].page, f->list), at, row)
-			put_page_row(m, f, row);
+		if (f->grouped)
+			put_group_rows(m, f, m->v->nodes[i].page);
+		else
+			put_topic_rows(m, f, m->v->nodes[i].page, NULL);
 	}
 }
 
