@@ -99,6 +99,8 @@ void	broker_fail(struct broker *b, const char *why);
 const char	*broker_send_refusal(struct broker *b, int *code);
 /* start.c and broker.c to each other */
 int	broker_run(struct worker *w);
+struct broker *broker_start(struct worker *w);	/* all but the loop: for tests too */
+void	broker_end(struct broker **b);		/* a store that is still open is closed as a kill would leave it */
 void	broker_attach(struct broker *b);	/* the worker's callbacks */
 void	broker_watch_turns(struct broker *b);
 void	broker_make_props_suffix(struct broker *b);

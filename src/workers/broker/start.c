@@ -107,6 +107,9 @@ load_parts(struct broker *b)
 static void
 free_parts(struct broker *b)
 {
+	ev_prepare_stop(b->w->loop, &b->turn_end);
+	ev_idle_stop(b->w->loop, &b->more);
+	ev_timer_stop(b->w->loop, &b->patience);
 	conn_set_free(&b->conns);
 	conn_set_free(&b->outgoing);
 	hold_free(&b->hold);
@@ -154,11 +157,10 @@ broker_new(struct worker *w)
 	return b;
 }
 
-int
-broker_run(struct worker *w)
+struct broker *
+broker_start(struct worker *w)
 {
 	struct broker *b;
-	int status;
 
 	worker_init(w);
 	b = broker_new(w);
@@ -172,7 +174,24 @@ broker_run(struct worker *w)
 	log_info("serves %s at %s, store %s, from log offset %lld to %lld", b->conf->brokerName, b->store_host_text,
 	    b->conf->storePathRootDir, (long long)pos_read(&w->shm->clean.min), (long long)pos_read(&w->shm->broker.appended));
 	worker_ready(w);
-	status = worker_loop(w);
-	free_parts(b);
+	return b;
+}
+
+void
+broker_end(struct broker **b)
+{
+	if ((*b)->store != NULL)
+		store_close(&(*b)->store, false);
+	free_parts(*b);
+	*b = NULL;
+}
+
+int
+broker_run(struct worker *w)
+{
+	struct broker *b = broker_start(w);
+	int status = worker_loop(w);
+
+	broker_end(&b);
 	return status;
 }
