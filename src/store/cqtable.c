@@ -1,0 +1,311 @@
+#include "store/cqtable.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/str.h"
+#include "store/segs.h"
+
+#define FIRST_SLOTS    1024
+#define TOPIC_MAX      255 /* as a file name may be */
+#define TOPIC_SCHEDULE "SCHEDULE_TOPIC_XXXX"
+
+/* Multiplies eight bytes at a time: names are short, and the table is looked at twice per message. */
+static uint32_t
+hash_name(struct slice s)
+{
+	uint64_t h = 0x9E3779B97F4A7C15u ^ s.n;
+	const char *p = s.p;
+	size_t n = s.n;
+	uint64_t w;
+
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&w, p, 8);
+		h = (h ^ w) * 0xFF51AFD7ED558CCDu;
+		h ^= h >> 32;
+	}
+	w = 0;
+	if (n > 0)
+		memcpy(&w, p, n);
+	h = (h ^ w) * 0xC4CEB9FE1A85EC53u;
+	return (uint32_t)(h ^ h >> 29);
+}
+
+static inline uint32_t
+hash_queue(uint32_t topic_hash, int32_t id)
+{
+	uint64_t h = ((uint64_t)topic_hash << 32 | (uint32_t)id) * 0x9E3779B97F4A7C15u;
+
+	return (uint32_t)(h >> 32);
+}
+
+void
+cqtable_init(struct cqtable *t, struct cq_files *f)
+{
+	*t = (struct cqtable){.files = f, .mask = FIRST_SLOTS - 1, .topic_mask = FIRST_SLOTS - 1};
+	t->slots = xcalloc(FIRST_SLOTS, sizeof(*t->slots));
+	t->topics = xcalloc(FIRST_SLOTS, sizeof(struct cq_topic *));
+}
+
+void
+cq_topic_free(struct cq_topic *topic)
+{
+	struct store_queue *q;
+
+	while ((q = topic->queues) != NULL) {
+		topic->queues = q->topic_next;
+		cqueue_release(topic->files, q);
+		free(q);
+	}
+	free(topic->name);
+	free(topic);
+}
+
+void
+cqtable_free(struct cqtable *t)
+{
+	for (uint32_t i = 0; t->topics != NULL && i <= t->topic_mask; i++)
+		if (t->topics[i] != NULL)
+			cq_topic_free(t->topics[i]);
+	free(t->slots);
+	free(t->topics);
+	*t = (struct cqtable){0};
+}
+
+/* ---- topics */
+
+static uint32_t
+topic_place(const struct cqtable *t, struct slice name, uint32_t hash)
+{
+	uint32_t i = hash & t->topic_mask;
+	struct cq_topic *topic;
+
+	while ((topic = t->topics[i]) != NULL) {
+		if (topic->hash == hash && topic->len == name.n && memcmp(topic->name, name.p, name.n) == 0)
+			break;
+		i = (i + 1) & t->topic_mask;
+	}
+	return i;
+}
+
+static void
+put_topic(struct cqtable *t, struct cq_topic *topic)
+{
+	uint32_t i = topic->hash & t->topic_mask;
+
+	while (t->topics[i] != NULL)
+		i = (i + 1) & t->topic_mask;
+	t->topics[i] = topic;
+}
+
+static void
+grow_topics(struct cqtable *t)
+{
+	struct cq_topic **old = t->topics;
+	uint32_t n = t->topic_mask + 1;
+
+	t->topics = xcalloc((size_t)n * 2, sizeof(struct cq_topic *));
+	t->topic_mask = n * 2 - 1;
+	for (uint32_t i = 0; i < n; i++)
+		if (old[i] != NULL)
+			put_topic(t, old[i]);
+	free(old);
+}
+
+static struct cq_topic *
+make_topic(struct cqtable *t, struct slice name, uint32_t hash)
+{
+	struct cq_topic *topic = xcalloc(1, sizeof(*topic));
+
+	topic->name = xslicedup(name);
+	topic->files = t->files;
+	topic->len = (uint32_t)name.n;
+	topic->hash = hash;
+	topic->index_hash = (uint32_t)str_java_hash(name) * 31 + '#';
+	topic->delayed = slice_is(name, TOPIC_SCHEDULE);
+	if (++t->topic_count * 2 > t->topic_mask)
+		grow_topics(t);
+	put_topic(t, topic);
+	return topic;
+}
+
+struct cq_topic *
+cqtable_topic(const struct cqtable *t, struct slice name)
+{
+	return t->topics[topic_place(t, name, hash_name(name))];
+}
+
+bool
+cqtable_name_ok(struct slice s)
+{
+	if (s.n == 0 || s.n > TOPIC_MAX || memchr(s.p, '/', s.n) != NULL || memchr(s.p, '\0', s.n) != NULL)
+		return false;
+	return !slice_is(s, ".") && !slice_is(s, "..");
+}
+
+/* ---- queues */
+
+static struct store_queue *
+look_up(const struct cqtable *t, struct slice topic, int32_t id, uint32_t hash)
+{
+	uint32_t i = hash & t->mask;
+	const struct cq_slot *s;
+
+	for (s = &t->slots[i]; s->q != NULL; i = (i + 1) & t->mask, s = &t->slots[i])
+		if (s->hash == hash && s->q->id == id && s->q->topic->len == topic.n &&
+		    memcmp(s->q->topic->name, topic.p, topic.n) == 0)
+			return s->q;
+	return NULL;
+}
+
+struct store_queue *
+cqtable_find(const struct cqtable *t, struct slice topic, int32_t id)
+{
+	return look_up(t, topic, id, hash_queue(hash_name(topic), id));
+}
+
+static void
+put_queue(struct cqtable *t, struct store_queue *q)
+{
+	uint32_t i = q->hash & t->mask;
+
+	while (t->slots[i].q != NULL)
+		i = (i + 1) & t->mask;
+	t->slots[i] = (struct cq_slot){q->hash, q};
+}
+
+static void
+resize(struct cqtable *t, uint32_t slots)
+{
+	struct cq_slot *old = t->slots;
+	uint32_t n = t->mask + 1;
+
+	t->slots = xcalloc(slots, sizeof(*t->slots));
+	t->mask = slots - 1;
+	for (uint32_t i = 0; i < n; i++)
+		if (old[i].q != NULL)
+			put_queue(t, old[i].q);
+	free(old);
+}
+
+static struct store_queue *
+make_queue(struct cqtable *t, struct slice name, uint32_t topic_hash, int32_t id)
+{
+	struct cq_topic *topic = t->topics[topic_place(t, name, topic_hash)];
+	struct store_queue *q = xmalloc(sizeof(*q));
+
+	if (topic == NULL)
+		topic = make_topic(t, name, topic_hash);
+	cqueue_init(q);
+	q->topic = topic;
+	q->id = id;
+	q->hash = hash_queue(topic_hash, id);
+	q->topic_next = topic->queues;
+	topic->queues = q;
+	if (++t->count * 2 > t->mask)
+		resize(t, (t->mask + 1) * 2);
+	put_queue(t, q);
+	return q;
+}
+
+struct store_queue *
+cqtable_get(struct cqtable *t, struct slice topic, int32_t id)
+{
+	uint32_t topic_hash = hash_name(topic);
+	struct store_queue *q = look_up(t, topic, id, hash_queue(topic_hash, id));
+
+	return q != NULL ? q : make_queue(t, topic, topic_hash, id);
+}
+
+struct cq_topic *
+cqtable_take_topic(struct cqtable *t, struct slice name)
+{
+	uint32_t place = topic_place(t, name, hash_name(name));
+	struct cq_topic *topic = t->topics[place], **old = t->topics;
+
+	if (topic == NULL)
+		return NULL;
+	/* Rare: both tables are simply made anew without them. */
+	old[place] = NULL;
+	t->topic_count--;
+	t->topics = xcalloc((size_t)t->topic_mask + 1, sizeof(struct cq_topic *));
+	for (uint32_t i = 0; i <= t->topic_mask; i++)
+		if (old[i] != NULL)
+			put_topic(t, old[i]);
+	free(old);
+	for (uint32_t i = 0; i <= t->mask; i++)
+		if (t->slots[i].q != NULL && t->slots[i].q->topic == topic) {
+			t->slots[i].q = NULL;
+			t->count--;
+		}
+	resize(t, t->mask + 1);
+	return topic;
+}
+
+/* ---- loading */
+
+static enum rc
+say_unreadable(const struct cq_files *f, const char *topic, struct err *e)
+{
+	err_set(e, "cannot read the directory %s/%s: %s", f->root, topic, strerror(errno));
+	return RC_IO;
+}
+
+static enum rc
+load_queue(struct cqtable *t, int topic_fd, const char *topic, const char *id, struct err *e)
+{
+	int fd = openat(topic_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int32_t n;
+
+	if (fd < 0)
+		return errno == ENOTDIR || errno == ENOENT ? RC_OK : say_unreadable(t->files, topic, e);
+	if (str_i32(slice_of(id), &n) != RC_OK) {
+		close(fd);
+		err_set(e, "%s/%s/%s is no queue: its name is no number; move it away", t->files->root, topic, id);
+		return RC_BADDATA;
+	}
+	return cqueue_load(t->files, cqtable_get(t, slice_of(topic), n), fd, e);
+}
+
+static enum rc
+load_topic(struct cqtable *t, int root_fd, const char *topic, struct err *e)
+{
+	int fd = openat(root_fd, topic, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *ent;
+	enum rc rc = RC_OK;
+	DIR *d;
+
+	if (fd < 0)
+		return errno == ENOTDIR || errno == ENOENT ? RC_OK : say_unreadable(t->files, topic, e);
+	d = fdopendir(fd);
+	if (d == NULL) {
+		close(fd);
+		return say_unreadable(t->files, topic, e);
+	}
+	while (rc == RC_OK && (ent = readdir(d)) != NULL)
+		if (ent->d_name[0] != '.')
+			rc = load_queue(t, fd, topic, ent->d_name, e);
+	closedir(d);
+	return rc;
+}
+
+enum rc
+cqtable_load(struct cqtable *t, struct err *e)
+{
+	DIR *d = opendir(t->files->root);
+	struct dirent *ent;
+	enum rc rc = RC_OK;
+
+	if (d == NULL)
+		return errno == ENOENT ? RC_OK : say_unreadable(t->files, "", e);
+	while (rc == RC_OK && (ent = readdir(d)) != NULL)
+		if (cqtable_name_ok(slice_of(ent->d_name)))
+			rc = load_topic(t, dirfd(d), ent->d_name, e);
+	closedir(d);
+	return rc;
+}

@@ -1,0 +1,348 @@
+/*
+ * recover: what is done once before a store is used: where does the log end, and do queues and index agree with it?
+ *
+ * Three cases:
+ *   only the broker died   the shared memory still knows the positions: records below `appended` are whole, only what lies
+ *                          above is looked at, queues and index are built again from `dispatched` on.
+ *   clean stop             everything below the newest unit's record is dispatched; the end is looked for from there.
+ *   anything else          `abort` stands and nobody knows more than the checkpoint: records from the first segment on that
+ *                          may not have been synced are checked with their bodies and dispatched again.
+ * In each case the log is cut behind the last whole record and what lies there is zeroed, so that no stale record is ever
+ * taken for one; units of queues behind the start of dispatch are not trusted but made again.
+ *
+ * If it dies: it is done again, from the checkpoint.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "store/store_int.h"
+
+#define SCAN_TAIL (64 << 20) /* behind the end, where no more than a turn's bytes can be stale */
+
+struct recovery {
+	struct store	*s;
+	bool		 crashed, known;
+	struct checkpoint checkpoint;
+	int64_t		 scan_from, dispatch_from;
+	int64_t		 end, end_store_ms;
+	bool		 check_crc, changed;
+};
+
+/* ---- the end of the log */
+
+static enum rc
+say_gap(const struct recovery *r, int64_t at, struct err *e)
+{
+	err_set(e, "the log in %s has no readable file for offset %" PRId64 ", but later ones: bring it back, or move the "
+	    "later ones away to give them up", r->s->log.segs.dir, at);
+	return RC_BADDATA;
+}
+
+/* Walks whole records from scan_from on. */
+static enum rc
+find_end(struct recovery *r, struct err *e)
+{
+	struct commitlog *log = &r->s->log;
+	int64_t at = r->scan_from;
+	struct record record;
+
+	while (at < log->end) {
+		size_t n;
+		const char *p = commitlog_read(log, at, &n);
+		enum rc rc;
+
+		if (p == NULL || segs_index(&log->segs, at) < 0)
+			return say_gap(r, at, e);
+		rc = record_view(&record, p, n, at, r->check_crc);
+		if (rc == RC_NOTFOUND) {
+			at = segs_start(&log->segs, at) + log->segs.file_bytes;
+			continue;
+		}
+		if (rc != RC_OK)
+			break;
+		r->end_store_ms = record.store_ms;
+		at += record.size;
+	}
+	r->end = at;
+	return RC_OK;
+}
+
+/* May recovery begin at this segment: are its first record and so all before it older than what the checkpoint covers? */
+static bool
+begins_before(struct commitlog *log, int64_t from, int64_t ms)
+{
+	size_t n;
+	const char *p = commitlog_read(log, from, &n);
+	int64_t t;
+
+	if (p == NULL || !record_stands(p, n, from, 0))
+		return false;
+	t = record_store_ms(p);
+	return t != 0 && t <= ms;
+}
+
+static int64_t
+segment_by_checkpoint(struct recovery *r)
+{
+	struct commitlog *log = &r->s->log;
+	int64_t ms = checkpoint_recover_ms(&r->checkpoint, r->s->conf->messageIndexEnable && r->s->conf->messageIndexSafe);
+
+	for (size_t i = log->segs.count; i-- > 0;)
+		if (begins_before(log, log->segs.from[i], ms))
+			return log->segs.from[i];
+	return log->min;
+}
+
+/* The queue whose last unit stands for the latest record, or NULL. */
+static struct store_queue *
+newest_queue(struct store *s)
+{
+	struct store_queue *q, *newest = NULL;
+
+	cqtable_each(&s->queues, q)
+		if (q->max_physical > 0 && (newest == NULL || q->max_physical > newest->max_physical))
+			newest = q;
+	return newest;
+}
+
+/* Is that unit's record really there? Then the log is walked from its end on. */
+static bool
+unit_stands(struct store *s, struct store_queue *q)
+{
+	struct cq_unit u;
+	const char *p;
+
+	if (!cqueue_unit(&s->files, q, q->max - 1, &u) || u.size <= 0)
+		return false;
+	p = commitlog_bytes(&s->log, u.physical, (size_t)u.size);
+	return p != NULL && record_stands(p, (size_t)u.size, u.physical, (uint32_t)u.size);
+}
+
+static void
+plan_clean(struct recovery *r)
+{
+	struct store *s = r->s;
+	struct store_queue *q = newest_queue(s);
+	int64_t covered = q != NULL ? q->max_physical : 0;
+	long segment;
+
+	r->dispatch_from = MAX_OF(covered, s->log.min);
+	r->scan_from = r->dispatch_from;
+	r->check_crc = s->conf->checkCRCOnRecover;
+	if (q == NULL || covered <= s->log.min || unit_stands(s, q))
+		return;
+	/* Queues that run ahead of the log: from the start of the newest segment that they know. */
+	segment = segs_index(&s->log.segs, covered - 1);
+	r->scan_from = segment >= 0 ? s->log.segs.from[segment] : segs_min(&s->log.segs);
+	if (segment < 0 && covered > s->log.end)
+		r->scan_from = s->log.segs.from[s->log.segs.count - 1];
+}
+
+static void
+plan_crashed(struct recovery *r)
+{
+	r->scan_from = r->dispatch_from = segment_by_checkpoint(r);
+	r->check_crc = r->s->conf->checkCRCOnRecover;
+}
+
+static void
+plan_known(struct recovery *r)
+{
+	const struct shm_line_broker *b = &r->s->shm->broker;
+
+	r->scan_from = pos_read(&b->appended);
+	r->dispatch_from = MAX_OF(MIN_OF(pos_read(&b->dispatched), r->scan_from), r->s->log.min);
+	r->end_store_ms = pos_read(&b->appended_store_ms);
+	r->check_crc = true;
+}
+
+static void
+plan(struct recovery *r)
+{
+	r->end_store_ms = r->checkpoint.physic_ms;
+	if (r->known)
+		plan_known(r);
+	else if (r->crashed)
+		plan_crashed(r);
+	else
+		plan_clean(r);
+}
+
+/* ---- bringing the parts in step */
+
+/* Without a log there is nothing that queues and index could stand for. */
+static enum rc
+drop_all_derived(struct store *s, struct err *e)
+{
+	struct store_queue *q;
+
+	if (s->queues.count > 0)
+		log_warn("%s holds no log: the queues of the old one are removed", s->log.segs.dir);
+	cqtable_each(&s->queues, q)
+		cqueue_remove(&s->files, q);
+	cqtable_free(&s->queues);
+	cqtable_init(&s->queues, &s->files);
+	return index_cut(&s->index, 0, e);
+}
+
+static enum rc
+cut_queues(struct recovery *r, struct err *e)
+{
+	struct store *s = r->s;
+	int64_t keep = r->crashed || r->known ? MIN_OF(r->dispatch_from, r->end) : r->end;
+	struct store_queue *q;
+
+	cqtable_each(&s->queues, q) {
+		enum rc rc = cqueue_cut(&s->files, q, keep, e);
+
+		if (rc != RC_OK)
+			return rc;
+	}
+	return RC_OK;
+}
+
+static enum rc
+cut_index(struct recovery *r, struct err *e)
+{
+	struct index *ix = &r->s->index;
+	int64_t ms, physical;
+
+	if (r->crashed && !r->known)
+		return index_cut(ix, MIN_OF(r->dispatch_from, r->end), e);
+	index_last(ix, &ms, &physical);
+	if (physical > 0 && physical >= r->end)
+		return index_cut(ix, r->end, e);
+	return r->known ? index_mend(ix, e) : RC_OK;
+}
+
+static enum rc
+dispatch_all(struct recovery *r, struct err *e)
+{
+	struct store *s = r->s;
+
+	s->dispatch.at = MIN_OF(r->dispatch_from, r->end);
+	s->dispatch.at_store_ms = r->known ? pos_read(&s->shm->broker.dispatched_store_ms) : r->checkpoint.logics_ms;
+	while (s->dispatch.at < r->end) {
+		int64_t before = s->dispatch.at;
+		enum rc rc = dispatch_run(s, r->end, UINT_MAX, e);
+
+		if (rc != RC_OK)
+			return rc;
+		ensure(s->dispatch.at > before);
+	}
+	return RC_OK;
+}
+
+static enum rc
+clear_queues(struct store *s, struct err *e)
+{
+	struct store_queue *q;
+
+	cqtable_each(&s->queues, q) {
+		enum rc rc = q->stale_to > 0 ? cqueue_clear(&s->files, q, e) : RC_OK;
+
+		if (rc != RC_OK)
+			return rc;
+	}
+	return RC_OK;
+}
+
+/* What was found only in the page cache must not be shown to consumers before it is safe. */
+static enum rc
+sync_log(struct recovery *r, struct err *e)
+{
+	struct commitlog *log = &r->s->log;
+	int64_t at = r->known ? pos_read(&r->s->shm->flush.flushed) : r->scan_from;
+
+	if (!r->changed && (r->known ? r->s->conf->flushDiskType != FLUSH_SYNC : !r->crashed))
+		return RC_OK;
+	for (at = segs_start(&log->segs, at); at < r->end; at += log->segs.file_bytes) {
+		enum rc rc = commitlog_sync(log, at, e);
+
+		if (rc != RC_OK)
+			return rc;
+	}
+	return RC_OK;
+}
+
+static enum rc
+bring_in_step(struct recovery *r, struct err *e)
+{
+	struct store *s = r->s;
+	enum rc rc = cut_queues(r, e);
+
+	if (rc == RC_OK)
+		rc = commitlog_cut(&s->log, r->end, r->crashed && !r->known ? 0 : SCAN_TAIL, &r->changed, e);
+	if (rc == RC_OK)
+		rc = cut_index(r, e);
+	if (rc == RC_OK)
+		rc = sync_log(r, e);
+	if (rc == RC_OK)
+		rc = dispatch_all(r, e);
+	if (rc == RC_OK)
+		rc = clear_queues(s, e);
+	return rc;
+}
+
+static void
+publish(const struct recovery *r)
+{
+	struct shm_line_broker *b = &r->s->shm->broker;
+
+	pos_publish(&b->appended_store_ms, r->end_store_ms);
+	pos_publish(&b->appended, r->end);
+	pos_publish(&b->dispatched_store_ms, r->s->dispatch.at_store_ms);
+	pos_publish(&b->dispatched, r->s->dispatch.at);
+}
+
+static enum rc
+read_checkpoint(struct recovery *r, struct err *e)
+{
+	char path[PATH_MAX];
+	enum rc rc;
+
+	snprintf(path, sizeof(path), "%s/" CHECKPOINT_NAME, r->s->root);
+	rc = checkpoint_read(path, &r->checkpoint, e);
+	if (rc == RC_BADDATA) {
+		log_warn("%s: everything is recovered instead", e->text);
+		r->checkpoint = (struct checkpoint){0};
+	}
+	return rc == RC_NOTFOUND || rc == RC_BADDATA ? RC_OK : rc;
+}
+
+static const char *
+kind_text(const struct recovery *r)
+{
+	return r->known ? "the broker worker died" : r->crashed ? "the last run ended without a clean stop" : "clean";
+}
+
+enum rc
+recover_run(struct store *s, bool abort_stands, bool known, struct err *e)
+{
+	struct recovery r = {.s = s, .crashed = abort_stands, .known = known};
+	int64_t begun_us = clock_mono_us();
+	enum rc rc = read_checkpoint(&r, e);
+
+	if (rc == RC_OK)
+		rc = cqtable_load(&s->queues, e);
+	if (rc == RC_OK && s->log.segs.count == 0)
+		rc = drop_all_derived(s, e);
+	if (rc != RC_OK)
+		return rc;
+	if (s->log.segs.count > 0) {
+		plan(&r);
+		rc = find_end(&r, e);
+	}
+	if (rc == RC_OK)
+		rc = bring_in_step(&r, e);
+	if (rc != RC_OK)
+		return rc;
+	publish(&r);
+	log_info("store %s: %s; log %" PRId64 "..%" PRId64 " in %zu files, checked from %" PRId64 ", dispatched again from %" PRId64
+	    ", %" PRIu32 " queues; ready after %" PRId64 " ms", s->root, kind_text(&r), s->log.min, r.end, s->log.segs.count,
+	    r.scan_from, r.dispatch_from, s->queues.count, (clock_mono_us() - begun_us) / 1000);
+	return RC_OK;
+}
