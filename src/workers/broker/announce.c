@@ -87,7 +87,7 @@ set_error(struct ns *n, const char *why)
 {
 	if (strcmp(n->error, why) != 0)
 		log_warn("name server %s: %s", n->text, why);
-	snprintf(n->error, sizeof n->error, "%s", why);
+	snprintf(n->error, sizeof n->error, "%.*s", (int)sizeof n->error - 1, why);
 }
 
 /* The name server's table of order topics: those topics are marked. */

@@ -71,7 +71,7 @@ struct step {
 static enum rc
 fault(struct err *e, const char *what, struct slice about)
 {
-	err_set(e, "%s%.*s", what, (int)about.n, about.p);
+	err_set(e, "%s%.*s", what, (int)about.n, about.n ? about.p : "");
 	return RC_INVAL;
 }
 
