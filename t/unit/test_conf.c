@@ -95,7 +95,7 @@ other_value(const struct param *p)
 	case PARAM_DOUBLE:
 		return "0.1";
 	case PARAM_STR:
-		return strcmp(p->name, "deleteWhen") == 0 ? "01;13" : "other";
+		return strcmp(p->name, "messageDelayLevel") == 0 ? "1s 2h" : strcmp(p->name, "deleteWhen") == 0 ? "01;13" : "other";
 	case PARAM_ROLE:
 		return "SLAVE";
 	case PARAM_FLUSH:
@@ -222,7 +222,7 @@ wrong_values_are_refused_and_change_nothing(void)
 		{"mappedFileSizeCommitLog", "0"}, {"mappedFileSizeConsumeQueue", "19"}, {"brokerPermission", "8"},
 		{"brokerId", "-1"}, {"brokerId", "9223372036854775808"}, {"traceOn", "yes"}, {"traceOn", ""},
 		{"flushDiskType", "sync_flush"}, {"brokerRole", "MASTER"}, {"deleteWhen", "4"}, {"deleteWhen", "04;24"},
-		{"deleteWhen", ""}, {"logicalDiskSpaceCleanForciblyThreshold", "nan"},
+		{"deleteWhen", ""}, {"messageDelayLevel", "1s,5s"}, {"logicalDiskSpaceCleanForciblyThreshold", "nan"},
 		{"logicalDiskSpaceCleanForciblyThreshold", "0.8x"}, {"brokerName", "a b"}, {"flushIntervalCommitLog", "0"},
 	};
 	struct broker_conf c, before;
