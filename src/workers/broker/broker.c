@@ -402,7 +402,7 @@ on_peer(struct worker *w, enum role from, struct ipc_msg *m)
 		ipc_end(m);
 		log_info("clean: %s", text);
 	} else {
-		log_warn("%s sends %s, which is not for the broker", role_defs[from].title, ipc_name(m->type));
+		log_warn("worker %d sends %s, which is not for the broker", (int)from, ipc_name(m->type));
 	}
 }
 

@@ -65,7 +65,7 @@ field_name(const struct command *cmd, char letter)
 	    "sysFlag", "bornTimestamp", "flag", "properties", "reconsumeTimes", "unitMode", "maxReconsumeTimes", "batch", "bname"};
 	static const char *const v2[LETTERS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"};
 
-	return (is_v1(cmd) ? v1 : v2)[letter - 'a'];
+	return is_v1(cmd) ? v1[letter - 'a'] : v2[letter - 'a'];
 }
 
 /* The letter of the first field that is not as it must be; 0: all are. */
