@@ -15,7 +15,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sock.h"
-#include "master/daemon.h"
 #include "master/master.h"
 
 #define STOP_PHASES 4
@@ -84,15 +83,13 @@ put_served(struct buf *b, const struct slot *s)
 
 /* The command that started us in the background may return now. */
 static void
-leave_terminal(struct master *m)
+release_caller(struct master *m)
 {
 	if (m->ready_pipe >= 0 && write(m->ready_pipe, "+", 1) != 1)
 		log_debug("nobody waits for us to be ready");
 	if (m->ready_pipe >= 0)
 		close(m->ready_pipe);
 	m->ready_pipe = -1;
-	if (m->plan.spec.log_to != LOG_TO_STDERR)
-		daemon_detach();
 }
 
 static void
@@ -113,7 +110,7 @@ say_ready(struct master *m)
 		log_info("ready in %lld ms:%s", (long long)(clock_mono_us() - m->begun_us) / 1000, text + 1);
 	notify_systemd("READY=1");
 	if (!m->foreground)
-		leave_terminal(m);
+		release_caller(m);
 	free(text);
 }
 

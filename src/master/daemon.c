@@ -7,23 +7,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 static NORETURN void
-wait_for_child(int fd)
+wait_for_child(int fd, int timeout_s)
 {
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	char sign;
-	ssize_t n;
 
-	do
-		n = read(fd, &sign, 1);
-	while (n < 0 && errno == EINTR);
-	_exit(n == 1 ? EXIT_SUCCESS : EXIT_FAILURE); /* what went wrong the child has said on stderr */
+	if (poll(&p, 1, timeout_s * 1000) == 1)
+		_exit(read(fd, &sign, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE); /* the child has said what is wrong */
+	fprintf(stderr, "rmqsupervisor: not all workers serve after %d s; it goes on in the background, the log tells more\n",
+	    timeout_s);
+	_exit(EXIT_FAILURE);
 }
 
 enum rc
-daemon_begin(int *ready_pipe, struct err *e)
+daemon_begin(int timeout_s, int *ready_pipe, struct err *e)
 {
 	int fds[2];
 	pid_t pid;
@@ -34,7 +37,7 @@ daemon_begin(int *ready_pipe, struct err *e)
 	}
 	if (pid > 0) {
 		close(fds[1]);
-		wait_for_child(fds[0]);
+		wait_for_child(fds[0], timeout_s);
 	}
 	close(fds[0]);
 	setsid();

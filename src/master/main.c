@@ -143,7 +143,7 @@ prepare(struct master *m, struct err *e)
 	enum rc rc = look_for_others(&m->plan, e);
 
 	if (rc == RC_OK && !m->foreground)
-		rc = daemon_begin(&m->ready_pipe, e);
+		rc = daemon_begin(m->plan.spec.ready_timeout_s, &m->ready_pipe, e);
 	raise_limits();
 	if (rc == RC_OK)
 		rc = wire_listen(m, e);
@@ -160,6 +160,8 @@ run(struct master *m)
 	m->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
 	ensure(m->loop != NULL);
 	say_warnings(&m->plan);
+	if (!m->foreground && m->plan.spec.log_to != LOG_TO_STDERR)
+		daemon_detach(); /* what could go wrong before has been said; from here on the log tells */
 	control_start(m);
 	monitor_start(m);
 	ev_run(m->loop, 0);

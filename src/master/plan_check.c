@@ -137,13 +137,14 @@ check_dirs(struct plan *p, size_t i, struct err *e)
 
 	for (size_t k = 0; k < i; k++) {
 		const struct broker_spec *o = &p->spec.brokers[k];
-		bool log = strcmp(b->conf.storePathCommitLog, o->conf.storePathCommitLog) == 0;
+		bool root = strcmp(b->dir, o->dir) == 0;
 
-		if (may_share_host(b->host, o->host) && (log || strcmp(b->dir, o->dir) == 0))
+		if (may_share_host(b->host, o->host) &&
+		    (root || strcmp(b->conf.storePathCommitLog, o->conf.storePathCommitLog) == 0))
 			return yamlfile_error(&p->y,
-			    plan_at(&p->brokers[i], log ? "storePathCommitLog" : "storePathRootDir"), e,
+			    plan_at(&p->brokers[i], root ? "storePathRootDir" : "storePathCommitLog"), e,
 			    "%s has the directory %s, which belongs to %s (line %zu)", b->name,
-			    log ? b->conf.storePathCommitLog : b->dir, o->name, line_of(p->brokers[k].at));
+			    root ? b->dir : b->conf.storePathCommitLog, o->name, line_of(p->brokers[k].at));
 	}
 	return RC_OK;
 }
