@@ -38,11 +38,11 @@ buf_put(struct buf *b, const void *p, size_t n)
 {
 	char *to;
 
+	if (n == 0)
+		return;
 	if (LIKELY(n <= b->cap - b->len && !b->failed))
 		to = b->p + b->len;
 	else if ((to = buf_room(b, n)) == NULL)
-		return;
-	if (n == 0)
 		return;
 	memcpy(to, p, n);
 	b->len += n;

@@ -6,13 +6,14 @@
 #include "common/str.h"
 
 #define DEPTH_MAX 64
+#define KEYS_MAX 4 /* object keys within object keys: each level doubles the backslashes of the text */
 
 /* Where the reader stands. The first failure sticks. */
 struct relax {
 	const char	*begin, *p, *end;
 	struct buf	*out;
 	struct err	*e;
-	unsigned	 depth;
+	unsigned	 depth, keys;
 	enum rc		 rc;
 };
 
@@ -146,9 +147,15 @@ relax_object_key(struct relax *r)
 {
 	struct buf key = {0}, *out = r->out;
 
+	if (r->keys == KEYS_MAX) {
+		fail(r, RC_LIMIT, "object keys nested too deep");
+		return;
+	}
+	r->keys++;
 	r->out = &key;
 	relax_value(r);
 	r->out = out;
+	r->keys--;
 	buf_put_json(out, buf_slice(&key));
 	out->failed |= key.failed;
 	buf_free(&key);

@@ -12,7 +12,7 @@ struct slice
 props_get(struct slice props, const char *name)
 {
 	size_t name_len = strlen(name);
-	const char *end = props.p + props.n;
+	const char *end = props.n > 0 ? props.p + props.n : NULL;
 
 	/* from the end, since the last one wins */
 	while (props.n > name_len + 1) {

@@ -114,6 +114,18 @@ text_cut_off_anywhere_is_refused(void)
 	CU_ASSERT_EQUAL(load(text), RC_OK);
 }
 
+/* Found by fuzzing: each key of a key doubles the backslashes, so forty bytes could become gigabytes. */
+static void
+object_keys_within_object_keys_are_limited(void)
+{
+	json_t *o = NULL;
+	struct err e;
+
+	CU_ASSERT_EQUAL(json_load_relaxed(SLICE_LIT("{{{{\"a\":1}:2}:3}:4}"), &o, &e), RC_OK);
+	json_decref(o);
+	CU_ASSERT_EQUAL(json_load_relaxed(SLICE_LIT("{{{{{{\"a\":1}:2}:3}:4}:5}:6}"), &o, &e), RC_LIMIT);
+}
+
 static void
 nesting_is_limited(void)
 {
@@ -382,7 +394,7 @@ log_levels_have_names(void)
 TEST_MAIN("common/json", TEST(strict_json_stays_as_it_is), TEST(number_keys_get_quotes), TEST(object_keys_become_text),
     TEST(an_object_key_can_be_read_in_its_turn), TEST(commas_too_many_are_dropped),
     TEST(broken_text_is_mended_as_java_reads_it), TEST(what_is_no_json_is_refused_with_its_place),
-    TEST(text_cut_off_anywhere_is_refused), TEST(nesting_is_limited), TEST(getters_take_what_java_takes),
+    TEST(text_cut_off_anywhere_is_refused), TEST(nesting_is_limited), TEST(object_keys_within_object_keys_are_limited), TEST(getters_take_what_java_takes),
     TEST(replacing_keeps_the_old_file_as_bak), TEST(replacing_goes_on_after_a_kill_in_the_middle),
     TEST(a_file_that_cannot_be_written_leaves_the_old_one), TEST(a_torn_or_empty_config_is_read_from_bak),
     TEST(no_config_is_a_first_start_but_a_broken_one_is_an_error), TEST(reading_is_limited),
