@@ -1,0 +1,235 @@
+/*
+ * dump_index: rmqdump index: a line for each index file, or its entries.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/str.h"
+#include "tools/dump.h"
+
+#define HEAD_BYTES    40
+#define SLOT_BYTES    4
+#define ENTRY_BYTES   20
+#define NAME_LEN      17
+#define SLOTS_DEFAULT 5000000
+#define ENTRIES_PER_SLOT 4 /* of the default sizes, and of every sensible other */
+
+/* The two numbers that a size is made of: those given, the defaults, or four entries for each slot. */
+static bool
+guess_shape(struct index_view *v, int32_t slots)
+{
+	int64_t rest = (int64_t)v->bytes - HEAD_BYTES, entries;
+
+	if (slots == 0 && rest % (SLOT_BYTES + ENTRIES_PER_SLOT * ENTRY_BYTES) == 0)
+		slots = (int32_t)MIN_OF(rest / (SLOT_BYTES + ENTRIES_PER_SLOT * ENTRY_BYTES), (int64_t)INT32_MAX);
+	if (slots == 0 && rest > (int64_t)SLOTS_DEFAULT * SLOT_BYTES)
+		slots = SLOTS_DEFAULT;
+	entries = (rest - (int64_t)slots * SLOT_BYTES) / ENTRY_BYTES;
+	v->slots = slots;
+	v->entries = (int32_t)MIN_OF(entries, (int64_t)INT32_MAX);
+	return slots > 0 && entries > 0 && (int64_t)slots * SLOT_BYTES + entries * ENTRY_BYTES == rest;
+}
+
+static void
+read_head(struct index_view *v)
+{
+	v->begin_ms = (int64_t)be64_get(v->map);
+	v->end_ms = (int64_t)be64_get(v->map + 8);
+	v->begin_offset = (int64_t)be64_get(v->map + 16);
+	v->end_offset = (int64_t)be64_get(v->map + 24);
+	v->used_slots = (int32_t)be32_get(v->map + 32);
+	v->next = (int32_t)be32_get(v->map + 36);
+	if (v->next == 0)
+		v->next = 1; /* so the original reads a fresh file */
+}
+
+void
+index_entry_read(const struct index_view *v, int32_t number, struct index_entry *out)
+{
+	const char *p = v->map + HEAD_BYTES + (size_t)v->slots * SLOT_BYTES + (size_t)number * ENTRY_BYTES;
+
+	out->hash = be32_get(p);
+	out->offset = (int64_t)be64_get(p + 4);
+	out->store_ms = v->begin_ms + (int64_t)(int32_t)be32_get(p + 12) * 1000;
+	out->prev = (int32_t)be32_get(p + 16);
+}
+
+int32_t
+index_slot_read(const struct index_view *v, int32_t slot)
+{
+	return (int32_t)be32_get(v->map + HEAD_BYTES + (size_t)slot * SLOT_BYTES);
+}
+
+uint32_t
+index_hash_of(struct slice topic, struct slice key)
+{
+	struct buf b = {0};
+	int32_t h;
+
+	buf_put_slice(&b, topic);
+	buf_put_char(&b, '#');
+	buf_put_slice(&b, key);
+	h = str_java_hash(buf_slice(&b));
+	buf_free(&b);
+	if (h == INT32_MIN)
+		return 0;
+	return (uint32_t)(h < 0 ? -h : h);
+}
+
+static int
+is_index_name(const struct dirent *ent)
+{
+	const char *p = ent->d_name;
+
+	while (isdigit((unsigned char)*p))
+		p++;
+	return *p == '\0' && p - ent->d_name == NAME_LEN;
+}
+
+static enum rc
+map_index(struct index_view *v, int32_t slots, struct err *e)
+{
+	int fd = open(v->path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	void *p = MAP_FAILED;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > HEAD_BYTES)
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		err_set(e, "cannot map %s: %s", v->path, fd < 0 ? strerror(errno) : "too short or no memory");
+	if (fd >= 0)
+		close(fd);
+	if (p == MAP_FAILED)
+		return RC_IO;
+	v->map = p;
+	v->bytes = (size_t)st.st_size;
+	if (guess_shape(v, slots))
+		return RC_OK;
+	err_set(e, "%s: its %zu bytes are not those of an index file with %d slots; give --slots (maxHashSlotNum)", v->path,
+	    v->bytes, v->slots);
+	munmap(p, v->bytes);
+	return RC_BADDATA;
+}
+
+static enum rc
+one_file(const struct dump_opts *o, const char *dir, const char *name,
+    enum rc (*each)(void *arg, const struct index_view *v), void *arg, struct err *e)
+{
+	struct index_view v = {.map = NULL};
+	enum rc rc;
+
+	snprintf(v.path, sizeof(v.path), "%s/%s", dir, name);
+	rc = map_index(&v, o->slots, e);
+	if (rc != RC_OK)
+		return rc;
+	read_head(&v);
+	rc = each(arg, &v);
+	munmap((void *)v.map, v.bytes);
+	return rc;
+}
+
+enum rc
+index_each(const struct dump_opts *o, enum rc (*each)(void *arg, const struct index_view *v), void *arg, struct err *e)
+{
+	struct dirent **names;
+	char dir[PATH_MAX];
+	enum rc rc = RC_OK;
+	int count;
+
+	snprintf(dir, sizeof(dir), "%s/index", o->root);
+	count = scandir(dir, &names, is_index_name, alphasort);
+	if (count < 0) {
+		err_set(e, "cannot read %s: %s", dir, strerror(errno));
+		return errno == ENOENT ? RC_NOTFOUND : RC_IO;
+	}
+	for (int i = 0; i < count; i++) {
+		if (rc == RC_OK)
+			rc = one_file(o, dir, names[i]->d_name, each, arg, e);
+		free(names[i]);
+	}
+	free(names);
+	return rc;
+}
+
+/* ---- the command */
+
+static void
+put_file(const struct dump_opts *o, const struct index_view *v)
+{
+	char b[TIME_TEXT], e[TIME_TEXT];
+	const char *name = strrchr(v->path, '/') + 1;
+
+	if (o->json)
+		printf("{\"file\":\"%s\",\"beginTime\":%" PRId64 ",\"endTime\":%" PRId64 ",\"beginOffset\":%" PRId64
+		    ",\"endOffset\":%" PRId64 ",\"usedSlots\":%d,\"entries\":%d,\"slots\":%d,\"maxEntries\":%d}\n", name, v->begin_ms,
+		    v->end_ms, v->begin_offset, v->end_offset, v->used_slots, v->next - 1, v->slots, v->entries);
+	else
+		printf("%-17s  %-23s  %-23s %14" PRId64 " %14" PRId64 " %9d %9d\n", name, time_text(v->begin_ms, b),
+		    time_text(v->end_ms, e), v->begin_offset, v->end_offset, v->used_slots, v->next - 1);
+}
+
+struct entry_dump {
+	const struct dump_opts	*o;
+	int64_t			 left;
+	bool			 all;
+};
+
+static void
+put_entry(const struct dump_opts *o, const char *name, int32_t number, const struct index_entry *x)
+{
+	char t[TIME_TEXT];
+
+	if (o->json)
+		printf("{\"file\":\"%s\",\"entry\":%d,\"hash\":%u,\"offset\":%" PRId64 ",\"storeTime\":%" PRId64 ",\"prev\":%d}\n",
+		    name, number, x->hash, x->offset, x->store_ms, x->prev);
+	else
+		printf("%-17s %9d %10u %14" PRId64 "  %-23s %9d\n", name, number, x->hash, x->offset, time_text(x->store_ms, t),
+		    x->prev);
+}
+
+static enum rc
+put_entries(void *arg, const struct index_view *v)
+{
+	struct entry_dump *d = arg;
+	int32_t end = MIN_OF(v->next, v->entries), n = (int32_t)MIN_OF(MAX_OF(d->o->from, 1), (int64_t)INT32_MAX);
+	struct index_entry x;
+
+	for (; n < end && (d->all || d->left > 0); n++, d->left--) {
+		index_entry_read(v, n, &x);
+		put_entry(d->o, strrchr(v->path, '/') + 1, n, &x);
+	}
+	return RC_OK;
+}
+
+static enum rc
+put_one(void *arg, const struct index_view *v)
+{
+	put_file(arg, v);
+	return RC_OK;
+}
+
+int
+dump_index(const struct dump_opts *o)
+{
+	bool entries = o->from >= 0 || o->count >= 0;
+	struct entry_dump d = {o, o->count < 0 ? 100 : o->count, o->count == 0};
+	struct err e;
+	enum rc rc;
+
+	if (!o->json && entries)
+		printf("%-17s %9s %10s %14s  %-23s %9s\n", "FILE", "ENTRY", "HASH", "OFFSET", "STORED", "PREV");
+	else if (!o->json)
+		printf("%-17s  %-23s  %-23s %14s %14s %9s %9s\n", "FILE", "FROM", "TO", "FIRST OFFSET", "LAST OFFSET", "SLOTS",
+		    "ENTRIES");
+	rc = entries ? index_each(o, put_entries, &d, &e) : index_each(o, put_one, (void *)o, &e);
+	return rc == RC_OK ? DUMP_OK : dump_fail("%s", e.text);
+}
