@@ -25,8 +25,10 @@ struct announce;
 struct brstats;
 struct clients;
 struct cold;
+struct daily;
 struct groups;
 struct hold;
+struct modes;
 struct offsets;
 struct orderly;
 struct sends;
@@ -55,6 +57,8 @@ struct broker {
 	struct siblings	*siblings;	/* what flush and clean are to be told */
 	struct announce	*announce;	/* registration at the name servers */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
+	struct daily	*daily;		/* totals at the last midnights, for code 28 */
+	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */
 	char		 store_host_text[ADDR_TEXT];
 	char		*props_suffix;	/* "MSG_REGION\1..\2TRACE_ON\1..\2CLUSTER\1..\2": goes behind each message's own */
@@ -66,6 +70,7 @@ struct broker {
 	bool		 left;		/* the name servers know that we stop */
 	unsigned	 seconds, stop_seconds;
 	int64_t		 offsets_saved_ms;
+	int64_t		 conf_changes, conf_changed_ms; /* by updateBrokerConfig */
 	ev_prepare	 turn_end;
 	ev_idle		 more;		/* started while there is more to dispatch: the loop must not sleep */
 	ev_timer	 patience;	/* started while sends wait for flush or ha: their time may be over */

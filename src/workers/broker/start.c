@@ -13,7 +13,9 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/cold.h"
+#include "workers/broker/daily.h"
 #include "workers/broker/hold.h"
+#include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
@@ -93,6 +95,8 @@ make_parts(struct broker *b)
 	b->topics = topics_new(b);
 	b->groups = groups_new(b);
 	b->offsets = offsets_new(b);
+	b->modes = modes_new(b);
+	b->daily = daily_new(b);
 }
 
 static void
@@ -100,7 +104,8 @@ load_parts(struct broker *b)
 {
 	struct err e;
 
-	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK)
+	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK ||
+	    modes_load(b->modes, &e) != RC_OK)
 		worker_die(b->w, "%s", e.text);
 }
 
@@ -120,6 +125,8 @@ free_parts(struct broker *b)
 	announce_free(&b->announce);
 	clients_free(&b->clients);
 	orderly_free(&b->orderly);
+	daily_free(&b->daily);
+	modes_free(&b->modes);
 	offsets_free(&b->offsets);
 	groups_free(&b->groups);
 	topics_free(&b->topics);
