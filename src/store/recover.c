@@ -41,13 +41,23 @@ say_gap(const struct recovery *r, int64_t at, struct err *e)
 	return RC_BADDATA;
 }
 
+/*
+ * Properties have no checksum. Where a write was torn in them the rest reads as zeros, which no writer ends properties with;
+ * asked only of the last record, so that a strange one in the middle does not cut the log.
+ */
+static bool
+looks_torn(const struct record *r)
+{
+	return r->props.n > 0 && r->props.p[r->props.n - 1] == '\0';
+}
+
 /* Walks whole records from scan_from on. */
 static enum rc
 find_end(struct recovery *r, struct err *e)
 {
 	struct commitlog *log = &r->s->log;
 	int64_t at = r->scan_from;
-	struct record record;
+	struct record record, last = {0};
 
 	while (at < log->end) {
 		size_t n;
@@ -63,10 +73,11 @@ find_end(struct recovery *r, struct err *e)
 		}
 		if (rc != RC_OK)
 			break;
+		last = record;
 		r->end_store_ms = record.store_ms;
 		at += record.size;
 	}
-	r->end = at;
+	r->end = looks_torn(&last) ? last.at : at;
 	return RC_OK;
 }
 
