@@ -188,8 +188,9 @@ store_commit(struct store *s, struct err *e)
 		return RC_OK;
 	rc = commitlog_write(&s->log, e);
 	if (rc == RC_OK) {
-		pos_publish(&s->shm->broker.appended_store_ms, s->turn_ms);
+		/* In this order: flush reads the time first, so the time never runs ahead of what it syncs. */
 		pos_publish(&s->shm->broker.appended, s->log.end);
+		pos_publish(&s->shm->broker.appended_store_ms, s->turn_ms);
 		fault_hit(FAULT_APPEND_AFTER_PUBLISH);
 	} else {
 		give_back_offsets(s);
