@@ -105,13 +105,13 @@ sync_log(struct flush *f)
 		return;
 	}
 	(void)fault_hit(FAULT_FLUSH_BEFORE_PUBLISH);
+	end = clock_mono_us();
+	count_sync(&shm->flush, to - from, end - begin);
 	atomic_store_explicit(&shm->flush.flushed_store_ms, store_ms, memory_order_release);
 	pos_publish(&shm->flush.flushed, to);
 	worker_wake(f->w, WORKER_BROKER);
 	worker_wake(f->w, WORKER_HA);
-	end = clock_mono_us();
 	f->synced_us = f->sync_end_us = end;
-	count_sync(&shm->flush, to - from, end - begin);
 }
 
 static bool
