@@ -257,7 +257,7 @@ saved_pair(void *arg, struct slice key, struct slice value, int line)
 	struct err ignored;
 
 	(void)line;
-	if (param == NULL || param->reload != LIVE || it->given[param - it->table->rows])
+	if (param == NULL || !plan_may_change(param) || it->given[param - it->table->rows])
 		return RC_OK;
 	return param_set(param, it->conf, value, &ignored);
 }

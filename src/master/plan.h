@@ -45,6 +45,13 @@ bool	plan_given(const struct plan_item *it, const char *key);
 /* Where the entry gives the key, else where the entry begins. */
 const yaml_node_t	*plan_at(const struct plan_item *it, const char *key);
 
+/* updateBrokerConfig may set it: it changes at once, or it has no effect here anyway. */
+static inline bool
+plan_may_change(const struct param *p)
+{
+	return p->reload == LIVE || p->effect == NOTHING;
+}
+
 /* Splits "ip:port", "[v6]:port" or "*:port". RC_INVAL. */
 enum rc	plan_split_address(const char *text, char ip[64], int *port) MUST_CHECK;
 /* Not one address, but all of the host. */

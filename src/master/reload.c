@@ -35,7 +35,7 @@ reload_param(struct slot *from, const char *key, const char *value)
 	const struct param *p = param_find(&broker_params, slice_of(key));
 	struct err e;
 
-	if (p == NULL || p->reload != LIVE) {
+	if (p == NULL || !plan_may_change(p)) {
 		log_warn("%s wants to change %s, which cannot be changed while running", from->name, key);
 		return;
 	}
@@ -89,7 +89,7 @@ change_param(struct master *m, const struct pair *x, const struct param *p, stru
 	struct err e;
 	char *value;
 
-	if (p->reload != LIVE) {
+	if (!plan_may_change(p)) {
 		put_change(&r->fixed, x->name, p->name, NULL);
 		return;
 	}

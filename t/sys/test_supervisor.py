@@ -5,10 +5,11 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import unittest
 
-from rmq import until
-from supervisor_kit import NODE_ROLES, Supervisor, gone
+from rmq import TOP, until
+from supervisor_kit import BINARY, NODE_ROLES, Supervisor, gone
 
 GROUP = ["broker-store", "flush", "ha"]
 
@@ -361,6 +362,45 @@ class Reloading(Case):
         s.proc.send_signal(signal.SIGUSR1)
         for name in ("master.log", "broker-a-0-flush.log", "console.log"):
             until(f"a new {name}", lambda n=name: os.path.exists(os.path.join(logs, n)))
+
+
+class InitScript(Case):
+    def test_start_status_reload_restart_stop(self):
+        s = self.supervisor(spec_more="log: {{ level: info }}\n")
+        pid_file = os.path.join(s.dir, "pid")
+
+        def init(verb):
+            p = subprocess.run([os.path.join(TOP, "init", "rmqsupervisor.init"), verb], capture_output=True, text=True, timeout=60,
+                               stdin=subprocess.DEVNULL,
+                               env={**os.environ, "DAEMON": BINARY, "SPEC": s.spec, "PIDFILE": pid_file, "FAKES": ""})
+            return p.returncode, (p.stdout + p.stderr).strip()
+
+        def pid():
+            with open(pid_file) as f:
+                return int(f.read())
+
+        self.assertEqual(init("status"), (3, "rmqsupervisor: does not run"))
+        self.assertEqual(init("start"), (0, "rmqsupervisor: started"))
+        first = pid()
+        self.addCleanup(lambda: os.path.exists(pid_file) and os.kill(pid(), signal.SIGKILL))
+        self.assertEqual(init("status"), (0, f"rmqsupervisor: runs, pid {first}"))
+        self.assertEqual(init("start"), (0, f"rmqsupervisor: runs already, pid {first}"))
+        self.assertEqual(init("reload"), (0, "rmqsupervisor: reads its spec again"))
+        self.assertEqual(init("configtest")[0], 0)
+        self.assertEqual(init("restart"), (0, "rmqsupervisor: stopped\nrmqsupervisor: started"))
+        self.assertNotEqual(pid(), first)
+        s.broker_more = "    listenPrt: 1\n"
+        s.write_spec()
+        self.assertEqual(init("restart")[0], 2)
+        self.assertEqual(init("status")[0], 0)
+        self.assertEqual(init("stop"), (0, "rmqsupervisor: stopped"))
+        self.assertEqual(init("status"), (3, "rmqsupervisor: does not run"))
+        with open(pid_file, "w") as f:
+            f.write(f"{os.getpid()}\n")  # stale: the number is somebody else's by now
+        self.assertEqual(init("status")[0], 1)
+        self.assertEqual(init("stop"), (0, "rmqsupervisor: does not run"))
+        os.unlink(pid_file)
+        self.assertEqual(init("dance")[0], 2)
 
 
 class Checking(Case):
