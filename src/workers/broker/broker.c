@@ -25,11 +25,6 @@
 
 /* ---- requests */
 
-/* Handlers that are not linked (a unit test links some only) are unknown requests. */
-#define REQUEST(NAME, handler, on_vip) extern request_handler handler __attribute__((weak));
-#include "workers/broker/requests.tbl"
-#undef REQUEST
-
 static request_handler *
 handler_of(int32_t code, bool *vip)
 {
