@@ -236,7 +236,7 @@ static void
 each_of_the_three_numbers_makes_a_version_another(void)
 {
 	struct topic_def changed[] = {{SLICE_LIT("A"), 9, 9, 6, 0}, {SLICE_LIT("B"), 9, 9, 6, 0}};
-	struct data_version v[] = {{2, 0, 0}, {2, 1, 0}, {2, 1, 5}};
+	struct ns_version v[] = {{2, 0, 0}, {2, 1, 0}, {2, 1, 5}};
 
 	start();
 	CU_ASSERT_EQUAL(come(broker("b1", 0, "1:1", 1)), RC_OK);

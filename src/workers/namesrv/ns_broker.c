@@ -146,19 +146,19 @@ answer_version(struct ns_req *q, const struct ns_live *l, bool changed)
 void
 ns_query_data_version(struct ns_req *q)
 {
-	struct data_version v;
+	struct ns_version v = {-1, -1, -1}; /* of a body that is missing: like none */
 	const struct ns_live *l;
 	struct who w;
 	struct err e;
 
 	if (!read_who(q, &w))
 		return;
-	if (data_version_read(&v, q->cmd->body, &e) != RC_OK) {
+	if (q->cmd->body.n > 0 && registration_version_read(&v, q->cmd->body, &e) != RC_OK) {
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "the data version cannot be read: %s", e.text);
 		return;
 	}
 	l = routes_heard(&q->s->routes, w.cluster, w.addr);
-	answer_version(q, l, l == NULL || !data_version_eq(&l->version, &v));
+	answer_version(q, l, l == NULL || !registration_version_eq(&l->version, &v));
 }
 
 void

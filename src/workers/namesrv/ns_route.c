@@ -32,11 +32,9 @@ find_route(struct ns_req *q, struct slice topic, struct slice *body)
 void
 ns_route_of_topic(struct ns_req *q)
 {
-	struct slice topic, body;
+	struct slice topic = field_get(q->cmd, "topic"), body;
 
 	q->s->route_queries++;
-	if (!ns_need(q, "topic", &topic))
-		return;
 	if (!is_ready(q->s)) {
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "name server not ready");
 		return;
@@ -47,7 +45,7 @@ ns_route_of_topic(struct ns_req *q)
 		conn_answer(q->c, &q->id, RES_TOPIC_NOT_EXIST,
 		    "No topic route info in name server for the topic: %.*s\n"
 		    "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.",
-		    (int)topic.n, topic.p);
+		    topic.n > 0 ? (int)topic.n : 4, topic.n > 0 ? topic.p : "null");
 }
 
 void
@@ -212,6 +210,10 @@ ns_register_topic(struct ns_req *q)
 
 	if (!ns_need(q, "topic", &topic))
 		return;
+	if (q->cmd->body.n == 0) { /* as an empty list of queues */
+		ns_answer_ok(q);
+		return;
+	}
 	if (json_load_relaxed(q->cmd->body, &o, &e) != RC_OK) {
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "the route to register cannot be read: %s", e.text);
 		return;

@@ -38,7 +38,7 @@ get_i32(const json_t *o, const char *key, int32_t dflt)
 }
 
 static void
-version_of_json(struct data_version *v, const json_t *o)
+version_of_json(struct ns_version *v, const json_t *o)
 {
 	v->counter = json_get_i64(o, "counter", 0);
 	v->state_version = json_get_i64(o, "stateVersion", 0);
@@ -46,7 +46,7 @@ version_of_json(struct data_version *v, const json_t *o)
 }
 
 enum rc
-data_version_read(struct data_version *v, struct slice text, struct err *e)
+registration_version_read(struct ns_version *v, struct slice text, struct err *e)
 {
 	json_t *o;
 	enum rc rc = json_load_relaxed(text, &o, e);

@@ -9,12 +9,12 @@
 
 #define REG_INFLATED_MAX (64u << 20) /* what a compressed body may grow to: some 500,000 topics */
 
-struct data_version {
+struct ns_version {
 	int64_t	counter, state_version, timestamp;
 };
 
 static inline bool
-data_version_eq(const struct data_version *a, const struct data_version *b)
+registration_version_eq(const struct ns_version *a, const struct ns_version *b)
 {
 	return a->counter == b->counter && a->state_version == b->state_version && a->timestamp == b->timestamp;
 }
@@ -35,7 +35,7 @@ struct registration {
 	bool		new_style, acting;	/* new_style: enableActingMaster was there at all */
 	uint64_t	conn_id;
 	/* from the body; the memory is the arena's */
-	struct data_version version;
+	struct ns_version version;
 	struct topic_def *topics;
 	size_t		 topic_count;
 	struct mapping_def *mappings;
@@ -52,6 +52,6 @@ struct registration {
 enum rc	registration_read(struct registration *g, struct slice body, int version, struct err *e) MUST_CHECK;
 void	registration_free(struct registration *g);
 /* {"counter":..,"stateVersion":..,"timestamp":..}; also the body of 322. */
-enum rc	data_version_read(struct data_version *v, struct slice text, struct err *e) MUST_CHECK;
+enum rc	registration_version_read(struct ns_version *v, struct slice text, struct err *e) MUST_CHECK;
 
 #endif

@@ -515,7 +515,7 @@ static void
 accept_broker(struct routes *r, struct ns_group *group, const struct registration *g, bool first)
 {
 	const struct ns_live *known = routes_live(r, g->cluster, g->addr);
-	bool changed = first || known == NULL || !data_version_eq(&known->version, &g->version);
+	bool changed = first || known == NULL || !registration_version_eq(&known->version, &g->version);
 
 	put_addr(r, group, g->id, g->addr);
 	if (speaks_for_group(group, g)) {

@@ -74,7 +74,7 @@ struct ns_live {
 	const char	*cluster, *addr; /* in key */
 	char		*ha_addr;
 	char		*filters;	/* JSON array of filter servers, or NULL */
-	struct data_version version;
+	struct ns_version version;
 	int64_t		 last_ms, timeout_ms; /* monotonic */
 	uint64_t	 conn_id;	/* that it last registered by; 0: none */
 };
