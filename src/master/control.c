@@ -18,6 +18,7 @@
 #include "master/master.h"
 
 #define STOP_PHASES 4
+#define SAME_STOP_US 500000 /* a terminal and what forwards signals may both send one, and mean one */
 #define RECV_STEP   64
 
 static int
@@ -251,10 +252,11 @@ void
 control_stop(struct master *m, const char *why)
 {
 	if (m->stopping) {
-		if (!m->killing)
+		if (!m->killing && clock_mono_us() - m->stop_asked_us > SAME_STOP_US)
 			kill_all(m, "asked twice to stop");
 		return;
 	}
+	m->stop_asked_us = clock_mono_us();
 	log_info("%s: stopping %zu workers", why, monitor_running(m));
 	notify_systemd("STOPPING=1");
 	m->stopping = true;

@@ -76,8 +76,9 @@ struct master {
 	bool		 foreground, said_ready;
 	int		 ready_pipe;	/* to the process that waits for -d to succeed; -1 */
 	int		 lock_fd, pid_fd;
-	bool		 stopping, killing;
+	bool		 stopping, killing;	/* asked to; no longer waiting */
 	int		 stop_phase;
+	int64_t		 stop_asked_us;
 	int		 status;	/* exit status */
 };
 

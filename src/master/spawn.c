@@ -14,6 +14,9 @@
 #include "common/mem.h"
 #include "master/master.h"
 
+/* The one that this process is. It lives to the end, so that what hangs on it is never lost. */
+static struct worker w;
+
 /* "broker-a-0/flush" speaks in the file broker-a-0-flush.log. */
 static void
 log_as(const struct slot *s)
@@ -36,40 +39,39 @@ log_as(const struct slot *s)
 }
 
 static void
-connect_node(struct worker *w, const struct slot *s)
+connect_node(const struct slot *s)
 {
 	const struct node *n = s->node;
 
-	w->node = n->spec;
-	w->shm = n->shm;
-	memcpy(w->wake_fds, n->wake_fds, sizeof(w->wake_fds));
+	w.node = n->spec;
+	w.shm = n->shm;
+	memcpy(w.wake_fds, n->wake_fds, sizeof(w.wake_fds));
 	if (s->role == WORKER_BROKER)
 		for (int r = 0; r < ROLE_COUNT; r++)
-			w->peer_fds[r] = n->channels[r][0];
+			w.peer_fds[r] = n->channels[r][0];
 	else
-		w->peer_fds[WORKER_BROKER] = n->channels[s->role][1];
+		w.peer_fds[WORKER_BROKER] = n->channels[s->role][1];
 }
 
 static void
-fill_worker(struct worker *w, struct slot *s)
+fill_worker(struct slot *s)
 {
 	struct master *m = s->m;
 
-	memset(w, 0, sizeof(*w));
-	w->role = s->role;
-	snprintf(w->name, sizeof(w->name), "%s", s->name);
-	w->cluster = &m->plan.spec;
-	w->ns = s->ns;
-	w->host = m->host;
-	w->nodes = m->node_shms;
-	w->page = s->page;
-	w->pages = m->pages;
-	w->control_fd = s->control[1];
-	memcpy(w->listen_fds, s->listen_fds, sizeof(w->listen_fds));
+	w.role = s->role;
+	snprintf(w.name, sizeof(w.name), "%s", s->name);
+	w.cluster = &m->plan.spec;
+	w.ns = s->ns;
+	w.host = m->host;
+	w.nodes = m->node_shms;
+	w.page = s->page;
+	w.pages = m->pages;
+	w.control_fd = s->control[1];
+	memcpy(w.listen_fds, s->listen_fds, sizeof(w.listen_fds));
 	for (int r = 0; r < ROLE_COUNT; r++)
-		w->peer_fds[r] = w->wake_fds[r] = -1;
+		w.peer_fds[r] = w.wake_fds[r] = -1;
 	if (s->node != NULL)
-		connect_node(w, s);
+		connect_node(s);
 }
 
 static void
@@ -84,11 +86,9 @@ show_title(const struct slot *s)
 static NORETURN void
 run_child(struct slot *s)
 {
-	struct worker w;
-
 	show_title(s);
 	log_as(s);
-	fill_worker(&w, s);
+	fill_worker(s);
 	wire_keep_only(s->m, s);
 	ev_loop_destroy(s->m->loop);
 	s->m->loop = NULL;
@@ -120,13 +120,12 @@ spawn_slot(struct slot *s, struct err *e)
 int
 spawn_here(struct slot *s)
 {
-	struct worker w;
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	log_set_role(s->name);
-	fill_worker(&w, s);
+	fill_worker(s);
 	w.control_fd = -1; /* nobody to report to, and SIGINT ends it */
 	return role_defs[s->role].run(&w);
 }
