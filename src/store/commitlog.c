@@ -457,6 +457,19 @@ commitlog_resident(struct commitlog *l, int64_t at, size_t n)
 
 /* ---- recovery */
 
+/* The newest segment's map names a file that is about to go; a new one of that name is another. */
+static void
+unmap_newest(struct commitlog *l, int64_t from)
+{
+	size_t last = l->map_count - 1;
+
+	if (l->map_count == 0 || l->maps[last].from != from)
+		return;
+	munmap((void *)(uintptr_t)l->maps[last].p, (size_t)l->segs.file_bytes);
+	l->map_count--;
+	l->hot.p = NULL;
+}
+
 static enum rc
 drop_segments_behind(struct commitlog *l, int64_t end, bool *changed, struct err *e)
 {
@@ -465,6 +478,7 @@ drop_segments_behind(struct commitlog *l, int64_t end, bool *changed, struct err
 		enum rc rc;
 
 		log_warn("%s/%020" PRId64 " lies behind the end of the log, %" PRId64 ": removed", l->segs.dir, from, end);
+		unmap_newest(l, from);
 		rc = segs_unlink(&l->segs, from, e);
 		if (rc != RC_OK)
 			return rc;

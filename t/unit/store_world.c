@@ -42,15 +42,8 @@ fresh_shm(struct world *w)
 }
 
 void
-world_begin(struct world *w)
+world_settings(struct world *w)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	*w = (struct world){.rolled_to = -1};
-	(void)(log_set_level("error") == RC_OK);
-	snprintf(w->dir, sizeof(w->dir), "%.40s/rmq-store-XXXXXX", tmp != NULL ? tmp : "/tmp");
-	if (mkdtemp(w->dir) == NULL)
-		abort();
 	broker_conf_init(&w->conf);
 	free(w->conf.storePathRootDir);
 	w->conf.storePathRootDir = xstrdup(w->dir);
@@ -60,6 +53,19 @@ world_begin(struct world *w)
 	w->conf.maxIndexNum = 100;
 	w->conf.brokerRole = ROLE_ASYNC_MASTER;
 	w->conf.flushDiskType = FLUSH_ASYNC;
+}
+
+void
+world_begin(struct world *w)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	*w = (struct world){.rolled_to = -1};
+	(void)(log_set_level("error") == RC_OK);
+	snprintf(w->dir, sizeof(w->dir), "%.40s/rmq-store-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(w->dir) == NULL)
+		abort();
+	world_settings(w);
 	fresh_shm(w);
 	world_open(w);
 }

@@ -26,6 +26,8 @@ struct world {
 
 /* Makes directory and settings and opens the store. */
 void	world_begin(struct world *w);
+/* The settings alone, for a directory that is there. */
+void	world_settings(struct world *w);
 /* Closes it and removes everything. */
 void	world_end(struct world *w);
 
