@@ -13,7 +13,7 @@
 #define LOCK_LIVE_MS	60000	/* a holder that did not renew for so long has lost it */
 
 struct lock {
-	char		*mq;		/* "queueId topic" */
+	char		*mq;		/* "queueId topic brokerName" */
 	char		*client_id;
 	int64_t		 renewed_ms;	/* monotonic */
 	UT_hash_handle	 hh;
@@ -80,9 +80,9 @@ find_or_make_group(struct orderly *o, struct slice name)
 }
 
 static char *
-lock_key(struct slice topic, int32_t queue_id)
+lock_key(const struct mq_name *mq)
 {
-	return xasprintf("%d %.*s", queue_id, (int)topic.n, topic.p);
+	return xasprintf("%d %.*s %.*s", mq->queue_id, (int)mq->topic.n, mq->topic.p, (int)mq->broker_name.n, mq->broker_name.p);
 }
 
 struct orderly *
@@ -106,10 +106,10 @@ orderly_free(struct orderly **op)
 }
 
 bool
-orderly_lock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id)
+orderly_lock(struct orderly *o, struct slice group, const struct mq_name *mq, struct slice client_id)
 {
 	struct lock_group *g = find_or_make_group(o, group);
-	char *key = lock_key(topic, queue_id);
+	char *key = lock_key(mq);
 	struct lock *l = NULL;
 
 	HASH_FIND_STR(g->locks, key, l);
@@ -134,7 +134,7 @@ orderly_lock(struct orderly *o, struct slice group, struct slice topic, int32_t 
 }
 
 void
-orderly_unlock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id)
+orderly_unlock(struct orderly *o, struct slice group, const struct mq_name *mq, struct slice client_id)
 {
 	struct lock_group *g = find_group(o, group);
 	struct lock *l = NULL;
@@ -142,7 +142,7 @@ orderly_unlock(struct orderly *o, struct slice group, struct slice topic, int32_
 
 	if (g == NULL)
 		return;
-	key = lock_key(topic, queue_id);
+	key = lock_key(mq);
 	HASH_FIND_STR(g->locks, key, l);
 	free(key);
 	if (l != NULL && slice_is(client_id, l->client_id))

@@ -8,10 +8,15 @@
 
 struct orderly	*orderly_new(struct broker *b);
 void		 orderly_free(struct orderly **o);
+
+struct mq_name { /* a queue as clients name it */
+	struct slice	 broker_name, topic;
+	int32_t		 queue_id;
+};
 /* True: the client holds the queue now: it was free, its own (renewed), or its holder has not renewed it in time. */
-bool		 orderly_lock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
+bool		 orderly_lock(struct orderly *o, struct slice group, const struct mq_name *mq, struct slice client_id);
 /* Frees it if that client holds it. */
-void		 orderly_unlock(struct orderly *o, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
+void		 orderly_unlock(struct orderly *o, struct slice group, const struct mq_name *mq, struct slice client_id);
 /* Some client holds a live lock of the group: its failed messages go to the dead letters. */
 bool		 orderly_group_locked(struct orderly *o, struct slice group);
 void		 orderly_remove_group(struct orderly *o, struct slice group);

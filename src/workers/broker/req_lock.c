@@ -29,15 +29,22 @@ read_request(struct lock_request *r, struct conn *c, const struct request_id *id
 	return true;
 }
 
-static void
-put_mq(struct buf *out, const json_t *mq)
+static struct mq_name
+read_mq(const json_t *o)
 {
-	if (out->p[out->len - 1] != '[')
+	return (struct mq_name){slice_of(json_get_str(o, "brokerName", "")), slice_of(json_get_str(o, "topic", "")),
+	    (int32_t)json_get_i64(o, "queueId", 0)};
+}
+
+static void
+put_mq(struct buf *out, const struct mq_name *mq)
+{
+	if (out->len > 0 && out->p[out->len - 1] != '[')
 		buf_put_char(out, ',');
 	buf_put_str(out, "{\"brokerName\":");
-	buf_put_json(out, slice_of(json_get_str(mq, "brokerName", "")));
-	buf_printf(out, ",\"queueId\":%d,\"topic\":", (int)json_get_i64(mq, "queueId", 0));
-	buf_put_json(out, slice_of(json_get_str(mq, "topic", "")));
+	buf_put_json(out, mq->broker_name);
+	buf_printf(out, ",\"queueId\":%d,\"topic\":", mq->queue_id);
+	buf_put_json(out, mq->topic);
 	buf_put_char(out, '}');
 }
 
@@ -53,11 +60,10 @@ req_lock(struct broker *b, struct conn *c, struct command *cmd)
 		return;
 	buf_put_str(&body, "{\"lockOKMQSet\":[");
 	for (size_t i = 0; r.group.n > 0 && r.client_id.n > 0 && i < json_array_size(r.queues); i++) {
-		const json_t *mq = json_array_get(r.queues, i);
-		struct slice topic = slice_of(json_get_str(mq, "topic", ""));
+		struct mq_name mq = read_mq(json_array_get(r.queues, i));
 
-		if (orderly_lock(b->orderly, r.group, topic, (int32_t)json_get_i64(mq, "queueId", 0), r.client_id))
-			put_mq(&body, mq);
+		if (orderly_lock(b->orderly, r.group, &mq, r.client_id))
+			put_mq(&body, &mq);
 	}
 	buf_put_str(&body, "]}");
 	json_decref(r.body);
@@ -74,10 +80,9 @@ req_unlock(struct broker *b, struct conn *c, struct command *cmd)
 	if (!read_request(&r, c, &id, cmd))
 		return;
 	for (size_t i = 0; i < json_array_size(r.queues); i++) {
-		const json_t *mq = json_array_get(r.queues, i);
-		struct slice topic = slice_of(json_get_str(mq, "topic", ""));
+		struct mq_name mq = read_mq(json_array_get(r.queues, i));
 
-		orderly_unlock(b->orderly, r.group, topic, (int32_t)json_get_i64(mq, "queueId", 0), r.client_id);
+		orderly_unlock(b->orderly, r.group, &mq, r.client_id);
 	}
 	json_decref(r.body);
 	conn_answer(c, &id, RES_SUCCESS, NULL);
