@@ -29,7 +29,6 @@ int		json_get_enum(const json_t *o, const char *key, const char *const names[], 
  * start). RC_BADDATA: both are there or one is, and none can be read: sentence in e names both; never start empty then.
  */
 enum rc	json_load_config(const char *path, json_t **out, struct err *e) MUST_CHECK;
-#define json_load_file json_load_config /* jansson's own function of that name must not be meant by mistake */
 /*
  * Replaces path: text to path.tmp, fsync, the old one kept as path.bak, rename, fsync of the directory.
  * RC_FULL or RC_IO: errno, sentence in e, the old file is untouched.
