@@ -182,11 +182,13 @@ open_existing(struct commitlog *l, int64_t from, int64_t at, struct err *e)
 	return rc;
 }
 
+/* *ready: it is zero-filled. */
 static enum rc
-open_next(struct commitlog *l, int64_t from, struct err *e)
+open_next(struct commitlog *l, int64_t from, bool *ready, struct err *e)
 {
 	enum rc rc = segs_take_prepared(&l->segs, from, &l->fd, e);
 
+	*ready = rc == RC_OK;
 	if (rc == RC_NOTFOUND)
 		rc = segs_create(&l->segs, from, SEG_RESERVED, &l->fd, e);
 	return rc;
@@ -197,17 +199,19 @@ static enum rc
 open_writer(struct commitlog *l, int64_t at, struct err *e)
 {
 	int64_t from = segs_start(&l->segs, at);
+	bool ready = false;
 	enum rc rc;
 
 	if (l->fd >= 0 && l->fd_from == from)
 		return RC_OK;
 	close_writer(l);
-	rc = segs_index(&l->segs, from) >= 0 ? open_existing(l, from, at, e) : open_next(l, from, e);
+	rc = segs_index(&l->segs, from) >= 0 ? open_existing(l, from, at, e) : open_next(l, from, &ready, e);
 	if (rc != RC_OK) {
 		l->fd = -1;
 		return rc;
 	}
 	l->fd_from = l->rolled_to = from;
+	fillahead_enter(&l->fill, l->fill_wanted && !ready, at - from);
 	return RC_OK;
 }
 
@@ -250,6 +254,8 @@ write_piece(struct commitlog *l, size_t i, size_t *done, struct err *e)
 		err = write_all(l, l->turn + piece->at, piece->len, piece->from, done);
 	if (err != 0)
 		return say_write_failed(l, err, piece->len, piece->from, e);
+	if (last)
+		fillahead_write(&l->fill, l->fd, piece->from - l->fd_from, (int64_t)piece->len, l->segs.file_bytes);
 	if (!last)
 		fault_hit(FAULT_ROLL_AFTER_FILLER);
 	return RC_OK;

@@ -11,6 +11,7 @@
 #define STORE_COMMITLOG_H
 
 #include "common/base.h"
+#include "store/fillahead.h"
 #include "store/segs.h"
 
 #define TURN_BYTES (16u << 20) /* a turn's buffer grows beyond this only for a batch that needs it */
@@ -32,6 +33,8 @@ struct commitlog {
 	struct log_map	 hot;	/* the one that was read last; p NULL: none */
 	int		 fd;	/* of the segment that is written; -1: none is open */
 	int64_t		 fd_from;
+	bool		 fill_wanted; /* records are synced as they come: see fillahead.h */
+	struct fillahead fill;
 	int64_t		 min, end; /* whole records stand in [min, end) */
 	char		*turn;	/* staged bytes */
 	size_t		 turn_len, turn_cap;

@@ -88,6 +88,7 @@ open_log(struct store *s, struct err *e)
 		err_set(e, "mappedFileSizeCommitLog=%" PRId32 " is too small: at least 4096", c->mappedFileSizeCommitLog);
 	else
 		rc = commitlog_open(&s->log, dir, c->mappedFileSizeCommitLog, e);
+	s->log.fill_wanted = c->flushDiskType == FLUSH_SYNC;
 	free(below_root);
 	return rc;
 }
