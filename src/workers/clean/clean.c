@@ -55,7 +55,8 @@ struct clean {
 	struct disk	 log_disk, queue_disk;
 	struct expire_rule rule;
 	bool		 running;	/* the broker has recovered: files may be touched */
-	bool		 rolled;	/* the writer has entered a new segment since we run */
+	int64_t		 entered;	/* segment that the writer was in when we first looked; -1 not known */
+	bool		 rolled;	/* it has entered a later one since: the next one will be needed */
 	unsigned	 asked;		/* rounds left of an operator's wish */
 	size_t		 to_remove, removed; /* files of the log in this round */
 	int64_t		 swept_min;	/* queues and index have been cleaned up to here; -1 never */
@@ -360,7 +361,8 @@ begin_running(struct clean *c)
 	if (c->running || (state != NODE_RUNNING && state != NODE_READONLY))
 		return;
 	c->running = true;
-	prepare_adopt(&c->prepare, prepare_active(&c->log, pos_read(&c->w->shm->broker.appended)) + c->log.file_bytes);
+	c->entered = prepare_active(&c->log, pos_read(&c->w->shm->broker.appended));
+	prepare_adopt(&c->prepare, c->entered + c->log.file_bytes);
 	publish_prepared(c);
 }
 
@@ -425,8 +427,8 @@ on_peer(struct worker *w, enum role from, struct ipc_msg *m)
 		c->asked = ASKED_ROUNDS;
 		after_ms(c, &c->watch, 0);
 	} else {
-		(void)ipc_i64(m); /* the position itself is in shared memory, and may have moved on */
-		c->rolled = true;
+		/* The first write after a start is told as well: that is no roll. */
+		c->rolled |= ipc_i64(m) > c->entered && c->entered >= 0;
 		look_ahead(c);
 	}
 	ipc_end(m);
@@ -456,7 +458,7 @@ clean_init(struct clean *c, struct worker *w)
 	const struct broker_conf *conf = &w->node->conf;
 	char path[PATH_MAX];
 
-	*c = (struct clean){.w = w, .swept_min = -1};
+	*c = (struct clean){.w = w, .swept_min = -1, .entered = -1};
 	paths_log(conf, path, sizeof(path));
 	segs_init(&c->log, path, conf->mappedFileSizeCommitLog, "mappedFileSizeCommitLog");
 	prepare_init(&c->prepare, &c->log);
