@@ -37,6 +37,24 @@ lock_path(const struct plan *p)
 	return xasprintf("%s/supervisor-%s.lock", p->spec.dir, p->host);
 }
 
+/* A store has the lock file of the original, so this finds a Java broker, too. */
+static enum rc
+look_at_stores(const struct plan *p, struct err *e)
+{
+	for (size_t i = 0; i < p->spec.broker_count; i++) {
+		const struct broker_spec *b = &p->spec.brokers[i];
+		char *path = b->here ? xasprintf("%s/lock", b->dir) : NULL;
+		long pid = path != NULL ? pidfile_holder(path) : 0;
+
+		if (pid != 0)
+			err_set(e, "%s: its store is in use by process %ld, which holds %s", b->name, pid, path);
+		free(path);
+		if (pid != 0)
+			return RC_BUSY;
+	}
+	return RC_OK;
+}
+
 static enum rc
 look_for_others(const struct plan *p, struct err *e)
 {
@@ -46,6 +64,8 @@ look_for_others(const struct plan *p, struct err *e)
 	free(lock);
 	if (rc == RC_OK && p->spec.pid_file != NULL)
 		rc = pidfile_look(p->spec.pid_file, e);
+	if (rc == RC_OK)
+		rc = look_at_stores(p, e);
 	return rc;
 }
 

@@ -136,9 +136,12 @@ void	title_init(int argc, char **argv);
 void	title_set(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* pidfile.c */
-/* RC_BUSY: another instance holds it, the sentence names its pid; RC_IO. With fd NULL it only looks. */
+/* RC_BUSY: another instance holds it, the sentence names its pid; RC_IO. */
 enum rc	pidfile_take(const char *path, int *fd, struct err *e) MUST_CHECK;
+/* The same without taking it; RC_OK if there is no such file. */
 enum rc	pidfile_look(const char *path, struct err *e) MUST_CHECK;
+/* The pid of who has locked any part of the file; 0: nobody, or no file. */
+long	pidfile_holder(const char *path);
 void	pidfile_write(int fd);
 void	pidfile_drop(const char *path, int *fd);
 

@@ -16,28 +16,41 @@
 
 #define OPEN_TRIES 5 /* the one before us may remove the file between our open and our lock */
 
-static enum rc
-busy(const char *path, int fd, struct err *e)
+/* Who locks it: a pid, or 0. */
+static long
+holder(int fd)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	if (fcntl(fd, F_GETLK, &l) != 0 || l.l_type == F_UNLCK)
-		return RC_OK;
-	err_set(e, "another rmqsupervisor is running with pid %d: it holds %s", (int)l.l_pid, path);
+	return fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK ? (long)l.l_pid : 0;
+}
+
+long
+pidfile_holder(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	long pid = 0;
+
+	if (fd < 0)
+		return 0; /* no file, no holder; if it is something else, taking it will say so */
+	pid = holder(fd);
+	close(fd);
+	return pid;
+}
+
+static enum rc
+busy(const char *path, long pid, struct err *e)
+{
+	err_set(e, "another rmqsupervisor is running with pid %ld: it holds %s", pid, path);
 	return RC_BUSY;
 }
 
 enum rc
 pidfile_look(const char *path, struct err *e)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	enum rc rc;
+	long pid = pidfile_holder(path);
 
-	if (fd < 0)
-		return RC_OK; /* no file, no instance; if it is something else, taking it will say so */
-	rc = busy(path, fd, e);
-	close(fd);
-	return rc;
+	return pid != 0 ? busy(path, pid, e) : RC_OK;
 }
 
 static enum rc
@@ -66,6 +79,7 @@ static enum rc
 take_once(const char *path, int *fd, struct err *e)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	long pid;
 
 	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (*fd < 0)
@@ -78,12 +92,9 @@ take_once(const char *path, int *fd, struct err *e)
 	}
 	if (errno != EACCES && errno != EAGAIN)
 		return file_error(path, *fd, e);
-	if (busy(path, *fd, e) == RC_OK) {
-		close(*fd);
-		return RC_AGAIN; /* the holder went away in between */
-	}
+	pid = holder(*fd);
 	close(*fd);
-	return RC_BUSY;
+	return pid != 0 ? busy(path, pid, e) : RC_AGAIN; /* 0: the holder went away in between */
 }
 
 enum rc

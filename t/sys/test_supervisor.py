@@ -1,5 +1,6 @@
 """The supervisor with workers that only live: restarts, groups, deadlines, stopping, reload, refusals. Real processes."""
 
+import fcntl
 import os
 import re
 import signal
@@ -74,6 +75,16 @@ class Starting(Case):
         self.assertEqual(s.stop(), 0)
         self.assertFalse(os.path.exists(path))
         self.assertFalse(os.path.exists(os.path.join(s.data, "supervisor.lock")))
+
+    def test_a_store_that_somebody_else_holds_is_refused_with_his_pid(self):
+        s = self.supervisor()
+        store = os.path.join(s.data, "broker-a-0", "store")
+        os.makedirs(store)
+        with open(os.path.join(store, "lock"), "w") as f:
+            fcntl.lockf(f, fcntl.LOCK_EX, 1)
+            status, said = s.run()
+        self.assertEqual((status, said), (1, f"rmqsupervisor: broker-a-0: its store is in use by process {os.getpid()}, "
+                                             f"which holds {store}/lock\n"))
 
     def test_in_the_background_the_command_returns_when_all_serve(self):
         s = self.supervisor()
