@@ -12,6 +12,7 @@
 
 static char *room;
 static size_t room_size;
+static char **own_environ; /* kept here, too: the library forgets its pointer at the end */
 
 /* The end of the memory that `list` fills if it goes on where `end` is. */
 static char *
@@ -42,9 +43,10 @@ title_init(int argc, char **argv)
 	room_size = (size_t)(adjoining_end(environ, adjoining_end(argv, argv[0])) - argv[0]);
 	while (copy[n] != NULL)
 		n++;
-	environ = xcalloc(n + 1, sizeof(*environ));
-	memcpy(environ, copy, n * sizeof(*environ));
-	move_strings(environ);
+	own_environ = xcalloc(n + 1, sizeof(*own_environ));
+	memcpy(own_environ, copy, n * sizeof(*own_environ));
+	move_strings(own_environ);
+	environ = own_environ;
 	move_strings(argv);
 }
 
