@@ -1,3 +1,6 @@
+/*
+ * checkpoint: reads and writes the times that recovery begins from.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,3 +1,6 @@
+/*
+ * fillahead: a mebibyte of zeros ahead of the records, when a segment has only been set aside.
+ */
 #include "store/fillahead.h"
 
 #include <errno.h>

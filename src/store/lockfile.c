@@ -1,3 +1,6 @@
+/*
+ * lockfile: the fcntl lock that keeps a second process off a store.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -1,3 +1,6 @@
+/*
+ * paths: names and sizes of a store's files, from the configuration.
+ */
 #include <stdio.h>
 
 #include "store/paths.h"

@@ -1,3 +1,6 @@
+/*
+ * segs: lists, makes, takes and removes files that are named by their first offset.
+ */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>

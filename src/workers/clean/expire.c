@@ -1,3 +1,6 @@
+/*
+ * expire: decides what goes and when writes are refused. No clock, no disk: both are given.
+ */
 #include "workers/clean/expire.h"
 
 #include "common/log.h"

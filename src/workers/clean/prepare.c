@@ -1,3 +1,6 @@
+/*
+ * prepare: zero-fills the next segment in chunks, and puts right what a crash left of it.
+ */
 #include "workers/clean/prepare.h"
 
 #include <dirent.h>

@@ -1,3 +1,6 @@
+/*
+ * sweep: walks the queues, and removes what points below the log's first byte.
+ */
 #include "workers/clean/sweep.h"
 
 #include <ctype.h>

@@ -1,3 +1,6 @@
+/*
+ * group: decides when the log is synced.
+ */
 #include "workers/flush/group.h"
 
 #define SPIN_MAX_US 15	 /* about what an eventfd wake-up costs: to wait longer than that gains nothing */
