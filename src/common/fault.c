@@ -77,7 +77,7 @@ read_faults(void)
 	faults_read = true;
 	while (str_next(&rest, ',', &entry))
 		if (!arm(str_trim(entry)))
-			log_error("RMQ_FAULTS: \"%.*s\" is no fault of faults.tbl with kill or an errno, and an optional @count",
+			log_error("RMQ_FAULTS: \"%.*s\" is no row of faults.tbl with =kill or =ERRNO, and maybe @COUNT",
 			    (int)entry.n, entry.p);
 }
 

@@ -93,8 +93,8 @@ json_load_config(const char *path, json_t **out, struct err *e)
 	} else if (rc == RC_NOTFOUND && rc_bak == RC_NOTFOUND)
 		err_set(e, "neither %s nor its .bak is there", path);
 	else {
-		err_set(e, "neither %s nor %s can be used: %.120s; %.120s. Repair one of them, or remove both to start empty",
-		    path, bak, why.text, why_bak.text);
+		err_set(e, "neither %s nor %s can be used: %.120s; %.120s. Repair one, or remove both to start empty", path,
+		    bak, why.text, why_bak.text);
 		rc = RC_BADDATA;
 	}
 	free(bak);

@@ -103,7 +103,7 @@ relax_escape(struct relax *r)
 	}
 }
 
-/* One character of a text that is no quote and no backslash: broken UTF-8 as Java reads it, control characters escaped. */
+/* One character of a text, no quote, no backslash: broken UTF-8 as Java reads it, control characters escaped. */
 static void
 relax_char(struct relax *r)
 {

@@ -39,7 +39,8 @@ load(const char *text)
 static void
 strict_json_stays_as_it_is(void)
 {
-	CU_ASSERT(relaxes_to("{\"a\":[1,-2.5e3,true,null,\"x\\n\\u00e4\"],\"b\":{}}", "{\"a\":[1,-2.5e3,true,null,\"x\\n\\u00e4\"],\"b\":{}}"));
+	CU_ASSERT(relaxes_to("{\"a\":[1,-2.5e3,true,null,\"x\\n\\u00e4\"],\"b\":{}}",
+			     "{\"a\":[1,-2.5e3,true,null,\"x\\n\\u00e4\"],\"b\":{}}"));
 	CU_ASSERT(relaxes_to(" { \"a\" : 1 }\n", "{\"a\":1}"));
 }
 
@@ -65,7 +66,8 @@ an_object_key_can_be_read_in_its_turn(void)
 	json_t *o, *key;
 	const char *text;
 
-	CU_ASSERT_EQUAL_FATAL(json_load_relaxed(SLICE_LIT("{\"t\":{{\"queueId\":1,\"topic\":\"T\"}:7}}"), &o, &e), RC_OK);
+	CU_ASSERT_EQUAL_FATAL(json_load_relaxed(SLICE_LIT("{\"t\":{{\"queueId\":1,\"topic\":\"T\"}:7}}"), &o, &e),
+			      RC_OK);
 	text = json_object_iter_key(json_object_iter(json_object_get(o, "t")));
 	CU_ASSERT_EQUAL_FATAL(json_load_relaxed(slice_of(text), &key, &e), RC_OK);
 	CU_ASSERT_EQUAL(json_get_i64(key, "queueId", 0), 1);
@@ -93,8 +95,28 @@ broken_text_is_mended_as_java_reads_it(void)
 static void
 what_is_no_json_is_refused_with_its_place(void)
 {
-	static const char *const bad[] = {"", "   ", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":1", "{:1}", "[1 2]", "{\"a\":1 \"b\":2}",
-	    "\"abc", "\"abc\\", "[1]]", "{\"a\":1}x", "{{\"a\":1}", "{{\"a\":1}}", "nul", "[01x]", "@", "{\"a\":\"\\ud800\"}", "\xff\xfe"};
+	static const char *const bad[] = {"",
+					  "   ",
+					  "{",
+					  "[",
+					  "{\"a\"",
+					  "{\"a\":",
+					  "{\"a\":}",
+					  "{\"a\":1",
+					  "{:1}",
+					  "[1 2]",
+					  "{\"a\":1 \"b\":2}",
+					  "\"abc",
+					  "\"abc\\",
+					  "[1]]",
+					  "{\"a\":1}x",
+					  "{{\"a\":1}",
+					  "{{\"a\":1}}",
+					  "nul",
+					  "[01x]",
+					  "@",
+					  "{\"a\":\"\\ud800\"}",
+					  "\xff\xfe"};
 
 	for (size_t i = 0; i < COUNT_OF(bad); i++)
 		CU_ASSERT_EQUAL(load(bad[i]), RC_BADDATA);
@@ -151,7 +173,10 @@ getters_take_what_java_takes(void)
 	struct err e;
 	json_t *o;
 
-	CU_ASSERT_EQUAL_FATAL(json_load_relaxed(SLICE_LIT("{n:5,t:\"6\",d:7.9,b:true,bs:\"TRUE\",z:null,e:\"PUSH\",en:1,eb:9,x:\"no\"}"), &o, &e), RC_OK);
+	CU_ASSERT_EQUAL_FATAL(
+	    json_load_relaxed(SLICE_LIT("{n:5,t:\"6\",d:7.9,b:true,bs:\"TRUE\",z:null,e:\"PUSH\",en:1,eb:9,x:\"no\"}"),
+			      &o, &e),
+	    RC_OK);
 	CU_ASSERT_EQUAL(json_get_i64(o, "n", 0), 5);
 	CU_ASSERT_EQUAL(json_get_i64(o, "t", 0), 6);
 	CU_ASSERT_EQUAL(json_get_i64(o, "d", 0), 7);
@@ -392,10 +417,11 @@ log_levels_have_names(void)
 }
 
 TEST_MAIN("common/json", TEST(strict_json_stays_as_it_is), TEST(number_keys_get_quotes), TEST(object_keys_become_text),
-    TEST(an_object_key_can_be_read_in_its_turn), TEST(commas_too_many_are_dropped),
-    TEST(broken_text_is_mended_as_java_reads_it), TEST(what_is_no_json_is_refused_with_its_place),
-    TEST(text_cut_off_anywhere_is_refused), TEST(nesting_is_limited), TEST(object_keys_within_object_keys_are_limited), TEST(getters_take_what_java_takes),
-    TEST(replacing_keeps_the_old_file_as_bak), TEST(replacing_goes_on_after_a_kill_in_the_middle),
-    TEST(a_file_that_cannot_be_written_leaves_the_old_one), TEST(a_torn_or_empty_config_is_read_from_bak),
-    TEST(no_config_is_a_first_start_but_a_broken_one_is_an_error), TEST(reading_is_limited),
-    TEST(a_log_line_stays_one_line), TEST(log_levels_have_names))
+	  TEST(an_object_key_can_be_read_in_its_turn), TEST(commas_too_many_are_dropped),
+	  TEST(broken_text_is_mended_as_java_reads_it), TEST(what_is_no_json_is_refused_with_its_place),
+	  TEST(text_cut_off_anywhere_is_refused), TEST(nesting_is_limited),
+	  TEST(object_keys_within_object_keys_are_limited), TEST(getters_take_what_java_takes),
+	  TEST(replacing_keeps_the_old_file_as_bak), TEST(replacing_goes_on_after_a_kill_in_the_middle),
+	  TEST(a_file_that_cannot_be_written_leaves_the_old_one), TEST(a_torn_or_empty_config_is_read_from_bak),
+	  TEST(no_config_is_a_first_start_but_a_broken_one_is_an_error), TEST(reading_is_limited),
+	  TEST(a_log_line_stays_one_line), TEST(log_levels_have_names))

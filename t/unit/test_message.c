@@ -14,7 +14,8 @@
 
 static const struct addr born = {.ip = {10, 1, 2, 3}, .port = 46534};
 static const struct addr store = {.ip = {127, 0, 0, 1}, .port = 10911};
-static const struct addr v6 = {.ip = {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, .port = 10911, .v6 = true};
+static const struct addr v6 = {
+    .ip = {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, .port = 10911, .v6 = true};
 
 static struct message
 sample(void)
@@ -180,9 +181,23 @@ lengths_that_do_not_add_up_are_bad_data(void)
 		size_t	 at;
 		int	 width;
 		uint32_t value;
-	} wrong[] = {{0, 4, 0}, {0, 4, 90}, {0, 4, 115}, {0, 4, UINT32_MAX}, {84, 4, 6}, {84, 4, 4}, {84, 4, UINT32_MAX},
-	    {84, 4, 0x7fffffff}, {93, 1, 0}, {93, 1, 7}, {93, 1, 255}, {100, 2, 13}, {100, 2, 15}, {100, 2, 0xffff},
-	    {36, 4, MSG_SYS_BORN_V6}, {4, 4, 0xDAA320AB}, {4, 4, 0}};
+	} wrong[] = {{0, 4, 0},
+		     {0, 4, 90},
+		     {0, 4, 115},
+		     {0, 4, UINT32_MAX},
+		     {84, 4, 6},
+		     {84, 4, 4},
+		     {84, 4, UINT32_MAX},
+		     {84, 4, 0x7fffffff},
+		     {93, 1, 0},
+		     {93, 1, 7},
+		     {93, 1, 255},
+		     {100, 2, 13},
+		     {100, 2, 15},
+		     {100, 2, 0xffff},
+		     {36, 4, MSG_SYS_BORN_V6},
+		     {4, 4, 0xDAA320AB},
+		     {4, 4, 0}};
 
 	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
 		struct message m = sample(), d;
@@ -246,7 +261,16 @@ the_blank_filler_is_told_with_its_length(void)
 	CU_ASSERT_EQUAL(message_decode(&d, p, sizeof(p), true), RC_BADDATA);
 }
 
-#define PROPS "TAGS\x01" "A\x02UNIQ_KEY\x01" "one\x02" "\x01x\x02" "K\x01\x02" "ab\x02" "UNIQ_KEY\x01two\x02" "EMPTY\x01\x02WAIT\x01" "false"
+#define PROPS                                                                                                          \
+	"TAGS\x01"                                                                                                     \
+	"A\x02UNIQ_KEY\x01"                                                                                            \
+	"one\x02"                                                                                                      \
+	"\x01x\x02"                                                                                                    \
+	"K\x01\x02"                                                                                                    \
+	"ab\x02"                                                                                                       \
+	"UNIQ_KEY\x01two\x02"                                                                                          \
+	"EMPTY\x01\x02WAIT\x01"                                                                                        \
+	"false"
 
 static void
 properties_are_found_by_name(void)
@@ -264,6 +288,34 @@ properties_are_found_by_name(void)
 	CU_ASSERT(slice_is(props_get(SLICE_LIT("K\x01" "a\x02K\x01\x02"), "K"), "a")); /* an empty pair hides nothing */
 	CU_ASSERT(slice_is(props_get(SLICE_LIT("K\x01" "a\x01" "b"), "K"), "a\x01" "b"));
 	CU_ASSERT(slice_is(props_get(SLICE_LIT("K\x01v"), "K"), "v"));
+}
+
+/* Against the walk, which is simple: any bytes of a small alphabet, so that separators stand everywhere. */
+static void
+looking_up_finds_what_the_walk_finds(void)
+{
+	static const char alphabet[] = {'\x01', '\x02', '\x03', 'A', 'B', '\x82'};
+	static const char *const names[] = {"A", "B", "AB", "AAB"};
+	uint32_t x = 12345;
+
+	for (int i = 0; i < 20000; i++) {
+		size_t n = (size_t)(i % 41);
+		char *text = xmalloc(n + 1);
+
+		for (size_t k = 0; k < n; k++)
+			text[k] = alphabet[(x = x * 1664525 + 1013904223) >> 16 & 7 ? (x >> 20) % 6 : 1];
+		text = xrealloc(text, n + (n == 0));
+		for (size_t w = 0; w < COUNT_OF(names); w++) {
+			struct slice rest = {text, n}, name, value, last = SLICE_NONE;
+
+			while (props_next(&rest, &name, &value))
+				if (slice_is(name, names[w]))
+					last = value;
+			value = props_get((struct slice){text, n}, names[w]);
+			CU_ASSERT(value.n == last.n && (last.n == 0 || value.p == last.p));
+		}
+		free(text);
+	}
 }
 
 static void
@@ -364,7 +416,8 @@ TEST_MAIN("common/message", TEST(smallest_record_has_91_bytes), TEST(every_field
     TEST(topics_over_127_bytes_make_version_2), TEST(a_record_cut_off_anywhere_is_bad_data),
     TEST(lengths_that_do_not_add_up_are_bad_data), TEST(every_single_wrong_byte_is_survived),
     TEST(a_changed_body_is_found_only_when_asked_for), TEST(the_blank_filler_is_told_with_its_length),
-    TEST(properties_are_found_by_name), TEST(walking_properties_passes_over_bad_pairs),
+    TEST(properties_are_found_by_name), TEST(looking_up_finds_what_the_walk_finds),
+    TEST(walking_properties_passes_over_bad_pairs),
     TEST(properties_are_put_and_left_out), TEST(tags_code_is_javas_hash_with_its_sign),
     TEST(offset_ids_are_hex_of_address_and_offset), TEST(what_is_no_offset_id_is_refused),
     TEST(unique_ids_tell_time_and_never_repeat))

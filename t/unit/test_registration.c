@@ -10,9 +10,10 @@
 
 #define JSON_BODY                                                                                                      \
 	"{\"filterServerList\":[\"1.1.1.1:1\"],\"topicConfigSerializeWrapper\":{\"dataVersion\":{\"counter\":3,"       \
-	"\"stateVersion\":2,\"timestamp\":1700000000000},\"topicConfigTable\":{\"T1\":{\"attributes\":{},\"order\":false," \
-	"\"perm\":6,\"readQueueNums\":8,\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":\"T1\",\"topicSysFlag\":1,"     \
-	"\"writeQueueNums\":4},\"T2\":{\"topicName\":\"T2\"}},\"topicQueueMappingInfoMap\":{\"T2\":{\"bname\":\"b\"," \
+	"\"stateVersion\":2,\"timestamp\":1700000000000},\"topicConfigTable\":{\"T1\":{\"attributes\":{},\"order\":"   \
+	"false,"                                                                                                       \
+	"\"perm\":6,\"readQueueNums\":8,\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":\"T1\",\"topicSysFlag\":1,"   \
+	"\"writeQueueNums\":4},\"T2\":{\"topicName\":\"T2\"}},\"topicQueueMappingInfoMap\":{\"T2\":{\"bname\":\"b\","  \
 	"\"currIdMap\":{0:1},\"topic\":\"T2\"}}}}"
 
 static enum rc

@@ -20,8 +20,9 @@ static void
 note_min_change(void *arg, const struct min_change *m)
 {
 	(void)arg;
-	snprintf(told, sizeof(told), "%s min %lld at %s, offline %s, ha %s", m->group->name, (long long)m->group->addrs[0].id,
-	    m->group->addrs[0].addr, m->offline ? m->offline : "-", m->ha_addr ? m->ha_addr : "-");
+	snprintf(told, sizeof(told), "%s min %lld at %s, offline %s, ha %s", m->group->name,
+		 (long long)m->group->addrs[0].id, m->group->addrs[0].addr, m->offline ? m->offline : "-",
+		 m->ha_addr ? m->ha_addr : "-");
 }
 
 static void
@@ -140,8 +141,10 @@ perm_of(const char *topic, const char *name)
 	return q != NULL ? q->perm : -1;
 }
 
-#define GROUP_B1 "{\"brokerAddrs\":{\"0\":\"1:1\"},\"brokerName\":\"b1\",\"cluster\":\"c\",\"enableActingMaster\":false}"
-#define QUEUE_B1(r, w) "{\"brokerName\":\"b1\",\"perm\":6,\"readQueueNums\":" r ",\"topicSysFlag\":0,\"writeQueueNums\":" w "}"
+#define GROUP_B1                                                                                                       \
+	"{\"brokerAddrs\":{\"0\":\"1:1\"},\"brokerName\":\"b1\",\"cluster\":\"c\",\"enableActingMaster\":false}"
+#define QUEUE_B1(r, w)                                                                                                 \
+	"{\"brokerName\":\"b1\",\"perm\":6,\"readQueueNums\":" r ",\"topicSysFlag\":0,\"writeQueueNums\":" w "}"
 #define ROUTE(groups, queues) "{\"brokerDatas\":[" groups "],\"filterServerTable\":{},\"queueDatas\":[" queues "]}"
 
 static void
@@ -281,8 +284,10 @@ a_slave_is_an_address_but_brings_no_topics(void)
 	CU_ASSERT_EQUAL(routes_register(&r, &slave, &res), RC_OK);
 	CU_ASSERT_STRING_EQUAL(res.master_addr, "1:1");
 	CU_ASSERT_STRING_EQUAL(res.ha_addr, "ha");
-	CU_ASSERT(route_is("A", ROUTE("{\"brokerAddrs\":{\"0\":\"1:1\",\"1\":\"1:2\"},\"brokerName\":\"b1\",\"cluster\":\"c\","
-	    "\"enableActingMaster\":false}", QUEUE_B1("8", "4"))));
+	CU_ASSERT(route_is(
+	    "A", ROUTE("{\"brokerAddrs\":{\"0\":\"1:1\",\"1\":\"1:2\"},\"brokerName\":\"b1\",\"cluster\":\"c\","
+		       "\"enableActingMaster\":false}",
+		       QUEUE_B1("8", "4"))));
 	CU_ASSERT(route_is("X", NULL));
 	end();
 }
@@ -398,8 +403,10 @@ without_its_master_an_acting_group_is_read_only(void)
 static void
 the_smallest_slave_is_shown_as_master_only_when_configured(void)
 {
-#define SHOWN(id) ROUTE("{\"brokerAddrs\":{\"" id "\":\"1:2\",\"2\":\"1:3\"},\"brokerName\":\"b1\",\"cluster\":\"c\",\"enableActingMaster\":true}", \
-	"{\"brokerName\":\"b1\",\"perm\":4,\"readQueueNums\":8,\"topicSysFlag\":0,\"writeQueueNums\":4}")
+#define SHOWN(id)                                                                                                      \
+	ROUTE("{\"brokerAddrs\":{\"" id                                                                                \
+	      "\":\"1:2\",\"2\":\"1:3\"},\"brokerName\":\"b1\",\"cluster\":\"c\",\"enableActingMaster\":true}",        \
+	      "{\"brokerName\":\"b1\",\"perm\":4,\"readQueueNums\":8,\"topicSysFlag\":0,\"writeQueueNums\":4}")
 	start();
 	CU_ASSERT_EQUAL(come(acting(1, "1:2")), RC_OK);
 	CU_ASSERT_EQUAL(come(acting(2, "1:3")), RC_OK);
@@ -489,8 +496,10 @@ write_permission_is_wiped_and_added_for_one_broker(void)
 	CU_ASSERT_EQUAL(come(broker("b1", 0, "1:1", 1)), RC_OK);
 	two[0].perm = 6;
 	CU_ASSERT_EQUAL(come(broker("b2", 0, "2:1", 1)), RC_OK);
-	CU_ASSERT(route_is("B", ROUTE(GROUP_B1 ",{\"brokerAddrs\":{\"0\":\"2:1\"},\"brokerName\":\"b2\",\"cluster\":\"c\",\"enableActingMaster\":false}",
-	    QUEUE_B1("1", "1") ",{\"brokerName\":\"b2\",\"perm\":6,\"readQueueNums\":1,\"topicSysFlag\":0,\"writeQueueNums\":1}")));
+	CU_ASSERT(route_is("B", ROUTE(GROUP_B1 ",{\"brokerAddrs\":{\"0\":\"2:1\"},\"brokerName\":\"b2\",\"cluster\":"
+					       "\"c\",\"enableActingMaster\":false}",
+				      QUEUE_B1("1", "1") ",{\"brokerName\":\"b2\",\"perm\":6,\"readQueueNums\":1,"
+							 "\"topicSysFlag\":0,\"writeQueueNums\":1}")));
 	CU_ASSERT_EQUAL(routes_set_writable(&r, SLICE_LIT("b1"), false), 2);
 	CU_ASSERT_EQUAL(perm_of("A", "b1"), 5);
 	CU_ASSERT_EQUAL(perm_of("B", "b1"), 4);
@@ -585,7 +594,10 @@ a_lost_smallest_id_is_told_to_acting_groups(void)
 static void
 lists_name_clusters_brokers_and_units(void)
 {
-	struct topic_def t[] = {{SLICE_LIT("U"), 1, 1, 6, 1}, {SLICE_LIT("S"), 1, 1, 6, 2}, {SLICE_LIT("US"), 1, 1, 6, 3}, {SLICE_LIT("N"), 1, 1, 6, 0}};
+	struct topic_def t[] = {{SLICE_LIT("U"), 1, 1, 6, 1},
+				{SLICE_LIT("S"), 1, 1, 6, 2},
+				{SLICE_LIT("US"), 1, 1, 6, 3},
+				{SLICE_LIT("N"), 1, 1, 6, 0}};
 
 	start();
 	routes_put_system_topics(&r, &out);
@@ -606,11 +618,13 @@ lists_name_clusters_brokers_and_units(void)
 	routes_put_cluster_info(&r, &out);
 	CU_ASSERT(out_is("{\"brokerAddrTable\":{\"b1\":" GROUP_B1 "},\"clusterAddrTable\":{\"c\":[\"b1\"]}}"));
 	routes_put_members(&r, SLICE_LIT("c"), SLICE_LIT("b1"), &out);
-	CU_ASSERT(out_is("{\"brokerMemberGroup\":{\"brokerAddrs\":{\"0\":\"1:1\"},\"brokerName\":\"b1\",\"cluster\":\"c\"}}"));
+	CU_ASSERT(out_is(
+	    "{\"brokerMemberGroup\":{\"brokerAddrs\":{\"0\":\"1:1\"},\"brokerName\":\"b1\",\"cluster\":\"c\"}}"));
 	routes_put_members(&r, SLICE_LIT("c"), SLICE_LIT("b9"), &out);
 	CU_ASSERT(out_is("{\"brokerMemberGroup\":{\"brokerAddrs\":{},\"brokerName\":\"b9\",\"cluster\":\"c\"}}"));
 	routes_put_brokers(&r, &out);
-	CU_ASSERT(out_is("[{\"cluster\":\"c\",\"name\":\"b1\",\"id\":0,\"addr\":\"1:1\",\"haAddr\":\"ha\",\"lastMs\":1700000000000,\"topics\":4}]"));
+	CU_ASSERT(out_is("[{\"cluster\":\"c\",\"name\":\"b1\",\"id\":0,\"addr\":\"1:1\",\"haAddr\":\"ha\",\"lastMs\":"
+			 "1700000000000,\"topics\":4}]"));
 	end();
 }
 
@@ -623,7 +637,9 @@ filter_servers_come_and_go_with_registrations(void)
 	g.filters_given = true;
 	g.filters = SLICE_LIT("[\"f:1\"]");
 	CU_ASSERT_EQUAL(come(g), RC_OK);
-	CU_ASSERT(route_is("B", "{\"brokerDatas\":[" GROUP_B1 "],\"filterServerTable\":{\"1:1\":[\"f:1\"]},\"queueDatas\":[" QUEUE_B1("1", "1") "]}"));
+	CU_ASSERT(route_is("B",
+			   "{\"brokerDatas\":[" GROUP_B1
+			   "],\"filterServerTable\":{\"1:1\":[\"f:1\"]},\"queueDatas\":[" QUEUE_B1("1", "1") "]}"));
 	CU_ASSERT_EQUAL(come(broker("b1", 0, "1:1", 1)), RC_OK); /* not named: unchanged */
 	CU_ASSERT_PTR_NOT_NULL(r.lives->filters);
 	g.filters = SLICE_NONE;
@@ -642,8 +658,9 @@ mappings_of_static_topics_are_passed_on(void)
 	g.mappings = &m;
 	g.mapping_count = 1;
 	CU_ASSERT_EQUAL(come(g), RC_OK);
-	CU_ASSERT(route_is("B", "{\"brokerDatas\":[" GROUP_B1 "],\"filterServerTable\":{},\"queueDatas\":[" QUEUE_B1("1", "1") "],"
-	    "\"topicQueueMappingByBroker\":{\"b1\":{\"x\":1}}}"));
+	CU_ASSERT(route_is("B", "{\"brokerDatas\":[" GROUP_B1 "],\"filterServerTable\":{},\"queueDatas\":[" QUEUE_B1(
+				    "1", "1") "],"
+					      "\"topicQueueMappingByBroker\":{\"b1\":{\"x\":1}}}"));
 	end();
 }
 
@@ -656,14 +673,17 @@ order_configuration_is_in_the_answer(void)
 	CU_ASSERT_EQUAL(come(broker("b1", 0, "1:1", 1)), RC_OK);
 	CU_ASSERT_EQUAL_FATAL(routes_answer(&r, SLICE_LIT("B"), SLICE_LIT("b1:4"), &body), RC_OK);
 	buf_put_slice(&out, body);
-	CU_ASSERT(out_is("{\"brokerDatas\":[" GROUP_B1 "],\"filterServerTable\":{},\"orderTopicConf\":\"b1:4\",\"queueDatas\":[" QUEUE_B1("1", "1") "]}"));
+	CU_ASSERT(
+	    out_is("{\"brokerDatas\":[" GROUP_B1
+		   "],\"filterServerTable\":{},\"orderTopicConf\":\"b1:4\",\"queueDatas\":[" QUEUE_B1("1", "1") "]}"));
 	end();
 }
 
 static void
 a_zone_sees_its_own_groups_and_those_without_master(void)
 {
-	struct registration z1 = broker("b1", 0, "1:1", 1), z2 = broker("b2", 0, "2:1", 1), z3 = broker("b3", 1, "3:2", 1);
+	struct registration z1 = broker("b1", 0, "1:1", 1), z2 = broker("b2", 0, "2:1", 1),
+			    z3 = broker("b3", 1, "3:2", 1);
 	struct slice body;
 
 	start();

@@ -167,7 +167,8 @@ address_reads_back(const char *text)
 		return false;
 	addr_to_sockaddr(&a, &ss);
 	addr_from_sockaddr(&b, &ss);
-	return strcmp(addr_text(&a, out), text) == 0 && memcmp(&a.ip, &b.ip, 16) == 0 && a.port == b.port && a.v6 == b.v6;
+	return strcmp(addr_text(&a, out), text) == 0 && memcmp(&a.ip, &b.ip, 16) == 0 && a.port == b.port &&
+	       a.v6 == b.v6;
 }
 
 static void
@@ -182,7 +183,8 @@ addresses_are_read_and_written(void)
 static void
 what_is_no_address_is_refused_with_a_sentence(void)
 {
-	static const char *const bad[] = {"", "1.2.3.4", ":80", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:x", "[]:1"};
+	static const char *const bad[] = {"",           "1.2.3.4",   ":80", "1.2.3.4:", "1.2.3.4:65536",
+					  "1.2.3.4:-1", "1.2.3.4:x", "[]:1"};
 
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		struct addr a;

@@ -4,8 +4,8 @@
  * Runs in:    the namesrv process, one per name server of the spec.
  * Owns:       its tables, in memory; kvConfig.json.
  * Must not:   talk to other name servers: brokers register with each of them.
- * If it dies: it is started again alone, and is empty until the brokers register again (every 30 s); clients go on with the
- *             routes they have, or ask another name server.
+ * If it dies: it is started again alone, and is empty until the brokers register again (every 30 s); clients go on with
+ * the routes they have, or ask another name server.
  */
 #include "workers/namesrv/namesrv.h"
 

@@ -94,7 +94,8 @@ ns_register_broker(struct ns_req *q)
 	if (registration_read(&g, q->cmd->body, q->cmd->version, &e) == RC_OK)
 		register_read(q, &g);
 	else {
-		log_warn("%s: the registration of %.*s is not taken: %s", q->c->peer_text, (int)g.name.n, g.name.p, e.text);
+		log_warn("%s: the registration of %.*s is not taken: %s", q->c->peer_text, (int)g.name.n, g.name.p,
+			 e.text);
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "the registration cannot be read: %s", e.text);
 	}
 	registration_free(&g);
@@ -134,8 +135,9 @@ answer_version(struct ns_req *q, const struct ns_live *l, bool changed)
 	if (q->id.oneway || q->c->closed)
 		return;
 	if (l != NULL)
-		buf_printf(body, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}", (long long)l->version.counter,
-		    (long long)l->version.state_version, (long long)l->version.timestamp);
+		buf_printf(body, "{\"counter\":%lld,\"stateVersion\":%lld,\"timestamp\":%lld}",
+			   (long long)l->version.counter, (long long)l->version.state_version,
+			   (long long)l->version.timestamp);
 	frame_begin_response(&f, &q->c->out, &q->id, RES_SUCCESS);
 	frame_field_bool(&f, "changed", changed);
 	frame_end(&f, body->len);

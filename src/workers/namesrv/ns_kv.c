@@ -1,5 +1,6 @@
 /*
- * ns_kv: the key-value configuration: small, rarely written, kept in kvConfig.json as {"configTable":{space:{key:value}}}.
+ * ns_kv: the key-value configuration: small, rarely written, kept in kvConfig.json as
+ * {"configTable":{space:{key:value}}}.
  */
 #include <uthash.h>
 
@@ -223,8 +224,8 @@ ns_kv_get(struct ns_req *q)
 		return;
 	value = ns_kv_value(q->s, space, key);
 	if (value.p == NULL) {
-		conn_answer(q->c, &q->id, RES_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s", (int)space.n, space.p,
-		    (int)key.n, key.p);
+		conn_answer(q->c, &q->id, RES_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s",
+			    (int)space.n, space.p, (int)key.n, key.p);
 		return;
 	}
 	if (q->id.oneway || q->c->closed)
@@ -265,5 +266,6 @@ ns_kv_list(struct ns_req *q)
 	if (ns_kv_put_table(q->s, space, ns_body(q)))
 		ns_answer_body(q);
 	else
-		conn_answer(q->c, &q->id, RES_QUERY_NOT_FOUND, "No config item, Namespace: %.*s", (int)space.n, space.p);
+		conn_answer(q->c, &q->id, RES_QUERY_NOT_FOUND, "No config item, Namespace: %.*s", (int)space.n,
+			    space.p);
 }

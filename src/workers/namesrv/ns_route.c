@@ -140,8 +140,8 @@ set_writable(struct ns_req *q, bool writable, const char *count_name)
 	if (!ns_need(q, "brokerName", &broker))
 		return;
 	n = routes_set_writable(&q->s->routes, broker, writable);
-	log_info("%s %s the write permission of %.*s in %d topics", q->c->peer_text, writable ? "adds" : "wipes", (int)broker.n,
-	    broker.p, (int)n);
+	log_info("%s %s the write permission of %.*s in %d topics", q->c->peer_text, writable ? "adds" : "wipes",
+		 (int)broker.n, broker.p, (int)n);
 	answer_field_i64(q, count_name, n);
 }
 
@@ -222,8 +222,8 @@ ns_register_topic(struct ns_req *q)
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "more than %d queueDatas", TOPIC_QUEUES_MAX);
 	else {
 		if (register_queues(q, topic, json_object_get(o, "queueDatas")) != RC_OK)
-			log_warn("%s registers the topic %.*s with a broker that is not known: not taken", q->c->peer_text,
-			    (int)topic.n, topic.p);
+			log_warn("%s registers the topic %.*s with a broker that is not known: not taken",
+				 q->c->peer_text, (int)topic.n, topic.p);
 		ns_answer_ok(q);
 	}
 	json_decref(o);

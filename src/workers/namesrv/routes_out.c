@@ -92,7 +92,8 @@ in_zone(const struct ns_group *g, struct slice zone)
 }
 
 static bool
-shows_acting_master(const struct routes *r, const struct ns_topic *t, const struct ns_queue *q, const struct ns_group *g)
+shows_acting_master(const struct routes *r, const struct ns_topic *t, const struct ns_queue *q,
+		    const struct ns_group *g)
 {
 	return r->conf->supportActingMaster && g->acting && !has_master(g) && !(q->perm & PERM_WRITE) &&
 	       strncmp(t->name, SYNC_TOPIC_PREFIX, strlen(SYNC_TOPIC_PREFIX)) != 0;
