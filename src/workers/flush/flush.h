@@ -32,6 +32,8 @@ struct mark {
 };
 struct mark_step { /* in the order in which they came */
 	char		*path;	/* a file to sync, or NULL: the mark */
+	int		 fd;	/* of the file once it is begun, else -1 */
+	int64_t		 at, bytes; /* how far its pages are written out, and its size */
 	struct mark	 mark;
 };
 struct marks {
@@ -50,8 +52,8 @@ marks_pending(const struct marks *m)
 	return m->count > 0;
 }
 /*
- * Does one step: syncs one file, or writes the checkpoint for a mark (*done = its id; else 0). flushed_ms is the store time
- * up to which the log itself is synced. 0 or errno, sentence in e.
+ * Does one bounded step: writes out a part of one file, syncs it, or writes the checkpoint for a mark (*done = its id; else
+ * 0). flushed_ms is the store time up to which the log itself is synced. 0 or errno, sentence in e.
  */
 int	marks_step(struct marks *m, int64_t flushed_ms, int64_t *done, struct err *e) MUST_CHECK;
 /* Writes the checkpoint if flushed_ms is another than what it says. 0 or errno. */

@@ -1,18 +1,22 @@
 /*
  * marks: syncs the queue and index files that the broker names, then says so in the checkpoint.
  *
- * The broker sends any number of files, then a mark; all are kept in order, and one is done at a time, so that a group
- * commit of the log never waits for more than one of them.
+ * The broker sends any number of files, then a mark; all are kept in order. An index file may have many scattered dirty
+ * pages, so files are written out in parts, and a group commit of the log never waits for more than one part.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/mem.h"
 #include "workers/flush/flush.h"
+
+#define PART_BYTES  (INT64_C(4) << 20)
+#define EARLY_BYTES (INT64_C(8) << 20) /* a whole consume queue file; the front of an index file */
 
 enum rc
 marks_init(struct marks *m, const char *checkpoint_path, struct err *e)
@@ -25,11 +29,19 @@ marks_init(struct marks *m, const char *checkpoint_path, struct err *e)
 	return rc == RC_NOTFOUND || rc == RC_BADDATA ? RC_OK : rc;
 }
 
+static void
+free_step(struct mark_step *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s->path);
+}
+
 void
 marks_free(struct marks *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		free(m->steps[m->first + i].path);
+		free_step(&m->steps[m->first + i]);
 	free(m->steps);
 	m->steps = NULL;
 	m->first = m->count = m->cap = 0;
@@ -62,7 +74,7 @@ begin_writeout(const char *path)
 
 	if (fd < 0)
 		return; /* removed, or the sync will say what is wrong */
-	if (sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) != 0)
+	if (sync_file_range(fd, 0, EARLY_BYTES, SYNC_FILE_RANGE_WRITE) != 0)
 		log_debug("write-out of %s did not begin: %s", path, strerror(errno));
 	close(fd);
 }
@@ -72,7 +84,7 @@ marks_add_file(struct marks *m, const char *path)
 {
 	struct mark_step *s = add_step(m);
 
-	*s = (struct mark_step){.path = xstrdup(path)};
+	*s = (struct mark_step){.path = xstrdup(path), .fd = -1};
 	begin_writeout(path);
 }
 
@@ -81,22 +93,53 @@ marks_add_mark(struct marks *m, const struct mark *mark)
 {
 	struct mark_step *s = add_step(m);
 
-	*s = (struct mark_step){.path = NULL, .mark = *mark};
+	*s = (struct mark_step){.path = NULL, .fd = -1, .mark = *mark};
 }
 
-/* A file that is gone was expired, or its topic deleted: nothing to keep. */
+/* A file that is gone was expired, or its topic deleted: nothing to keep, *gone. */
 static int
-sync_file(const char *path, struct err *e)
+open_file(struct mark_step *s, bool *gone)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	int err = fd < 0 || fdatasync(fd) != 0 ? errno : 0;
+	struct stat st;
 
-	if (fd >= 0)
-		close(fd);
-	if (err == ENOENT || err == ENOTDIR)
-		return 0;
+	s->fd = open(s->path, O_RDWR | O_CLOEXEC);
+	*gone = s->fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+	if (s->fd < 0)
+		return *gone ? 0 : errno;
+	if (fstat(s->fd, &st) != 0)
+		return errno;
+	s->bytes = (int64_t)st.st_size;
+	return 0;
+}
+
+/* A failure of the write-out is told once for each descriptor, here or at the sync: both count. */
+static int
+write_part(struct mark_step *s)
+{
+	const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+	int64_t at = s->at;
+
+	s->at += PART_BYTES;
+	return sync_file_range(s->fd, at, PART_BYTES, how) == 0 ? 0 : errno;
+}
+
+/* One step with the first file. *finished: it is synced, or gone. */
+static int
+sync_some(struct mark_step *s, bool *finished, struct err *e)
+{
+	int err = 0;
+
+	*finished = false;
+	if (s->fd < 0)
+		err = open_file(s, finished);
+	if (err == 0 && !*finished && s->at < s->bytes) {
+		err = write_part(s);
+	} else if (err == 0 && !*finished) {
+		err = fdatasync(s->fd) == 0 ? 0 : errno;
+		*finished = true;
+	}
 	if (err != 0)
-		err_set(e, "fdatasync of %s failed: %s (errno %d)", path, strerror(err), err);
+		err_set(e, "fdatasync of %s failed: %s (errno %d)", s->path, strerror(err), err);
 	return err;
 }
 
@@ -141,23 +184,29 @@ settle(struct marks *m, const struct mark *mark, int64_t flushed_ms, struct err 
 	return write_checkpoint(m, &c, e);
 }
 
+static void
+drop_first(struct marks *m)
+{
+	free_step(&m->steps[m->first++]);
+	m->count--;
+}
+
 int
 marks_step(struct marks *m, int64_t flushed_ms, int64_t *done, struct err *e)
 {
-	struct mark_step s;
+	struct mark_step *s = &m->steps[m->first];
+	bool finished = true;
 	int err;
 
 	*done = 0;
 	ensure(m->count > 0);
-	s = m->steps[m->first++];
-	m->count--;
-	if (s.path == NULL) {
-		err = settle(m, &s.mark, flushed_ms, e);
-		if (err == 0)
-			*done = s.mark.id;
-		return err;
+	if (s->path != NULL) {
+		err = sync_some(s, &finished, e);
+	} else {
+		err = settle(m, &s->mark, flushed_ms, e);
+		*done = err == 0 ? s->mark.id : 0;
 	}
-	err = sync_file(s.path, e);
-	free(s.path);
+	if (finished || err != 0)
+		drop_first(m);
 	return err;
 }
