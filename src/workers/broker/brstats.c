@@ -400,33 +400,6 @@ brstats_group_get_total(struct brstats *s, struct slice topic, struct slice grou
 }
 
 static void
-totals(const struct item *it, uint64_t *msgs, uint64_t *bytes)
-{
-	*msgs = it == NULL ? 0 : it->now.msgs;
-	*bytes = it == NULL ? 0 : it->now.bytes;
-}
-
-void
-brstats_topic_in(struct brstats *s, struct slice topic, uint64_t *msgs, uint64_t *bytes)
-{
-	struct item *it;
-
-	TABLE_FIND(s->topics, topic, it);
-	totals(it, msgs, bytes);
-}
-
-void
-brstats_group_out(struct brstats *s, struct slice topic, struct slice group, uint64_t *msgs, uint64_t *bytes)
-{
-	char text[KEY_MAX];
-	struct slice key = group_key(topic, group, text);
-	struct item *it;
-
-	TABLE_FIND(s->groups, key, it);
-	totals(it, msgs, bytes);
-}
-
-static void
 put_node_rate(const struct brstats *s, bool put, unsigned seconds, struct buf *out)
 {
 	const struct node_second *old, *new;

@@ -25,9 +25,6 @@ struct brstats_total {
 };
 struct brstats_total	brstats_topic_put_total(struct brstats *s, struct slice topic);
 struct brstats_total	brstats_group_get_total(struct brstats *s, struct slice topic, struct slice group);
-/* Totals since the start; 0 of what was never seen. */
-void		 brstats_topic_in(struct brstats *s, struct slice topic, uint64_t *msgs, uint64_t *bytes);
-void		 brstats_group_out(struct brstats *s, struct slice topic, struct slice group, uint64_t *msgs, uint64_t *bytes);
 /* Node-wide rates over 10 s, 1 min, 10 min as far as samples exist: "0.19 0.28 ". */
 void		 brstats_put_tps_text(struct brstats *s, bool put, struct buf *out);
 

@@ -86,15 +86,12 @@ put_topics(struct page *p, struct buf *out)
 	buf_printf(out, ",\"topicCount\":%zu,\"topics\":[", p->topic_count);
 	for (size_t i = 0; i < MIN_OF(p->topic_count, TOPICS_SHOWN); i++) {
 		const struct topic_row *row = &p->topics[i];
-		uint64_t msgs, bytes;
 
-		brstats_topic_in(p->b->stats, row->topic->name_slice, &msgs, &bytes);
 		buf_put_str(out, i > 0 ? ",{\"topic\":" : "{\"topic\":");
 		buf_put_json(out, row->topic->name_slice);
 		put_total(out, "In", brstats_topic_put_total(p->b->stats, row->topic->name_slice));
-		buf_printf(out, ",\"putTps\":%.2f,\"messages\":%lld,\"queues\":%d,\"messagesIn\":%llu,\"bytesIn\":%llu}", row->put_tps,
-		    (long long)row->messages, MAX_OF(row->topic->read_queues, row->topic->write_queues),
-		    (unsigned long long)msgs, (unsigned long long)bytes);
+		buf_printf(out, ",\"putTps\":%.2f,\"messages\":%lld,\"queues\":%d}", row->put_tps, (long long)row->messages,
+		    MAX_OF(row->topic->read_queues, row->topic->write_queues));
 	}
 	buf_put_char(out, ']');
 }
@@ -209,7 +206,6 @@ put_node(struct broker *b, struct buf *out)
 	    role_name(b), node_state_name((enum node_state)atomic_load(&line->state)), b->store_host_text,
 	    (long long)atomic_load(&line->connections), (long long)atomic_load(&line->producers),
 	    (long long)atomic_load(&line->consumers));
-	buf_printf(out, ",\"permission\":%d", (int)b->conf->brokerPermission);
 	buf_printf(out, ",\"permission\":%d,\"requestsHeld\":%zu,\"requestsCold\":%zu,\"sendsWaiting\":%zu",
 	    b->conf->brokerPermission, hold_count(b->hold), cold_count(b->cold),
 	    waiters_count(b->waiters));

@@ -59,7 +59,7 @@ put_double(struct buf *b, double d)
 	else if (floor(d) == d && fabs(d) < 9e15)
 		buf_put_i64(b, (int64_t)d);
 	else
-		buf_printf(b, "%.9g", d);
+		buf_printf(b, "%.15g", d);
 }
 
 /* One line: the family's name, labels (already escaped), value. */

@@ -95,8 +95,8 @@ worker_json(const struct view *v, const struct shm_worker *sw)
 	set_shm_text(o, "name", sw->name, sizeof(sw->name));
 	set_text(o, "role", role_title(atomic_load(&sw->role)));
 	set_text(o, "state", worker_state_name((enum worker_state)atomic_load(&sw->state)));
+	set_i64(o, "pid", pid); /* 0: no process */
 	if (pid > 0) {
-		set_i64(o, "pid", pid);
 		set_time(o, "started", atomic_load(&sw->started_ms));
 		set_age(o, "uptimeSeconds", v->now_ms, atomic_load(&sw->started_ms));
 	}

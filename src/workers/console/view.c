@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 void
@@ -42,8 +43,10 @@ load_page(const struct worker *w, int i, int64_t now_ms, int64_t *age_ms)
 {
 	int64_t written_ms = 0;
 	char *text = w->pages != NULL && w->pages[i] != NULL ? page_copy(w->pages[i], &written_ms) : NULL;
-	json_t *page = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	json_t *page = text != NULL ? json_loads(text, 0, NULL) : NULL;
 
+	if (text != NULL && page == NULL)
+		log_warn("the page of %.*s is no JSON and is left out", SHM_NAME_MAX, w->host->worker[i].name);
 	free(text);
 	if (page != NULL && !json_is_object(page)) {
 		json_decref(page);
