@@ -98,6 +98,17 @@ subscription_free(struct subscription **sp)
 	*sp = NULL;
 }
 
+/* The Go client sends its codes as text. */
+static int32_t
+code_from_json(const json_t *code)
+{
+	int32_t v = (int32_t)json_integer_value(code);
+
+	if (json_is_string(code) && str_i32(slice_of(json_string_value(code)), &v) != RC_OK)
+		return 0;
+	return v;
+}
+
 struct subscription *
 subscription_from_json(const json_t *o)
 {
@@ -114,7 +125,7 @@ subscription_from_json(const json_t *o)
 	if (!s->all && json_array_size(codes) > 0) {
 		s->code_count = 0;
 		for (size_t i = 0; i < json_array_size(codes); i++)
-			add_code(s, (int32_t)json_integer_value(json_array_get(codes, i)));
+			add_code(s, code_from_json(json_array_get(codes, i)));
 	}
 	return s;
 }
