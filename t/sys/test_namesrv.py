@@ -142,6 +142,12 @@ ROUTES = [
     (216, {"topic": "TopicB"}),
     (105, {"topic": "TopicB"}),
     (216, {"topic": "none"}),
+    (103, broker("b1", **NEW), registration(TWO, version(2))),                # brings back what it has, at the same version
+    (105, {"topic": "TopicB"}),
+    (103, broker("b1", **NEW), registration(TWO, version(2))),
+    (216, {"topic": "TopicB"}),
+    (103, broker("b1", **NEW), registration(TWO, version(2))),                # the same bytes, but the tables have changed
+    (105, {"topic": "TopicB"}),
     (104, who("b1")),
     (105, {"topic": "TopicC"}),                                                # the slave is left
     (104, who("b1", 1, 10921)),

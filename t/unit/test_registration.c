@@ -170,6 +170,33 @@ compressed_bodies_are_read(void)
 	}
 }
 
+static void
+a_digest_tells_registrations_apart(void)
+{
+	struct registration g = {.name = SLICE_LIT("b"), .ha_addr = SLICE_LIT("h")}, other = g;
+	char body[] = JSON_BODY;
+	struct slice text = {body, sizeof(body) - 1};
+	uint64_t first = registration_digest(&g, text, 479);
+
+	CU_ASSERT_EQUAL(registration_digest(&g, text, 479), first);
+	CU_ASSERT_NOT_EQUAL(registration_digest(&g, text, 478), first);
+	for (size_t i = 0; i < text.n; i++) {
+		body[i] ^= 1;
+		CU_ASSERT_NOT_EQUAL(registration_digest(&g, text, 479), first);
+		body[i] ^= 1;
+		CU_ASSERT_NOT_EQUAL(registration_digest(&g, (struct slice){body, i}, 479), first);
+	}
+	other.name = SLICE_LIT("bh");
+	other.ha_addr = SLICE_NONE;
+	CU_ASSERT_NOT_EQUAL(registration_digest(&other, text, 479), first);
+	other = g;
+	other.acting = true;
+	CU_ASSERT_NOT_EQUAL(registration_digest(&other, text, 479), first);
+	other = g;
+	other.timeout_ms = 1;
+	CU_ASSERT_NOT_EQUAL(registration_digest(&other, text, 479), first);
+}
+
 static enum rc
 read_packed(struct slice packed)
 {
@@ -304,4 +331,5 @@ TEST_MAIN("namesrv/registration", TEST(json_is_read), TEST(an_empty_body_is_an_e
     TEST(what_is_no_object_is_refused), TEST(members_of_wrong_types_are_passed_over), TEST(compressed_bodies_are_read),
     TEST(a_torn_stream_is_refused_at_every_length), TEST(torn_contents_are_refused_at_every_length),
     TEST(lengths_and_counts_that_cannot_be_are_refused), TEST(a_small_stream_cannot_grow_without_bound),
+    TEST(a_digest_tells_registrations_apart),
     TEST(random_bytes_are_survived), TEST(random_changes_are_survived))

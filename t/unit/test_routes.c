@@ -699,6 +699,61 @@ a_zone_sees_its_own_groups_and_those_without_master(void)
 	end();
 }
 
+static bool
+same_again(struct registration g)
+{
+	struct register_result res;
+
+	return routes_register_same(&r, &g, &res);
+}
+
+static void
+the_same_registration_is_a_sign_of_life_only(void)
+{
+	struct registration g = broker("b1", 0, "1:1", 1);
+
+	start();
+	CU_ASSERT_FALSE(same_again(g));
+	g.digest = 7;
+	g.conn_id = 1;
+	CU_ASSERT_EQUAL(come(g), RC_OK);
+	clock_advance_ms(100000);
+	g.conn_id = 2;
+	CU_ASSERT(same_again(g));
+	clock_advance_ms(100000);
+	CU_ASSERT_EQUAL(routes_expire(&r), 0);
+	routes_conn_lost(&r, 1); /* it is known by the other connection now */
+	CU_ASSERT(same_again(g));
+	g.digest = 8;
+	CU_ASSERT_FALSE(same_again(g));
+	end();
+}
+
+static void
+the_same_registration_is_read_again_when_tables_have_changed(void)
+{
+	struct registration g = broker("b1", 0, "1:1", 1), slave = broker("b1", 1, "1:2", 1);
+	struct register_result res;
+
+	start();
+	g.digest = 7;
+	slave.digest = 9;
+	CU_ASSERT_EQUAL(come(g), RC_OK);
+	routes_delete_topic(&r, SLICE_LIT("A"), SLICE_NONE);
+	CU_ASSERT_FALSE(same_again(g));
+	CU_ASSERT_EQUAL(come(g), RC_OK);
+	CU_ASSERT_EQUAL(perm_of("A", "b1"), 6);
+	CU_ASSERT(same_again(g));
+	CU_ASSERT_EQUAL(come(slave), RC_OK);
+	CU_ASSERT_FALSE(same_again(g));
+	CU_ASSERT(routes_register_same(&r, &slave, &res));
+	CU_ASSERT_STRING_EQUAL(res.master_addr, "1:1");
+	leave("b1", 0, "1:1");
+	CU_ASSERT_FALSE(same_again(slave));
+	CU_ASSERT_FALSE(same_again(g));
+	end();
+}
+
 static void
 many_brokers_and_topics_come_and_go(void)
 {
@@ -738,4 +793,5 @@ TEST_MAIN("namesrv/routes", TEST(a_registered_broker_is_in_the_routes), TEST(que
     TEST(a_new_smallest_id_is_told_only_when_configured), TEST(a_lost_smallest_id_is_told_to_acting_groups),
     TEST(lists_name_clusters_brokers_and_units), TEST(filter_servers_come_and_go_with_registrations),
     TEST(mappings_of_static_topics_are_passed_on), TEST(order_configuration_is_in_the_answer),
-    TEST(a_zone_sees_its_own_groups_and_those_without_master), TEST(many_brokers_and_topics_come_and_go))
+    TEST(a_zone_sees_its_own_groups_and_those_without_master), TEST(the_same_registration_is_a_sign_of_life_only),
+    TEST(the_same_registration_is_read_again_when_tables_have_changed), TEST(many_brokers_and_topics_come_and_go))

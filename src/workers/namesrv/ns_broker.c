@@ -83,12 +83,19 @@ void
 ns_register_broker(struct ns_req *q)
 {
 	struct registration g = {.id = 0};
+	struct register_result res;
 	struct err e;
 
 	if (!read_header(q, &g))
 		return;
 	if (!is_body_whole(q->cmd)) {
 		conn_answer(q->c, &q->id, RES_SYSTEM_ERROR, "crc32 not match");
+		return;
+	}
+	g.digest = registration_digest(&g, q->cmd->body, q->cmd->version);
+	if (routes_register_same(&q->s->routes, &g, &res)) { /* every broker's, every 30 s */
+		q->c->user = &broker_mark;
+		answer_registration(q, &res);
 		return;
 	}
 	if (registration_read(&g, q->cmd->body, q->cmd->version, &e) == RC_OK)

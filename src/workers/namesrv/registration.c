@@ -23,6 +23,41 @@ registration_free(struct registration *g)
 	g->topic_count = g->mapping_count = 0;
 }
 
+/* Each step can be undone, so two texts of one length meet only by the chance of 64 bits. */
+static uint64_t
+mix(uint64_t h, uint64_t w)
+{
+	h = (h ^ w) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 29;
+}
+
+static uint64_t
+mix_text(uint64_t h, struct slice s)
+{
+	uint64_t w = 0;
+
+	h = mix(h, s.n);
+	for (; s.n >= 8; s.p += 8, s.n -= 8) {
+		memcpy(&w, s.p, 8);
+		h = mix(h, w);
+	}
+	w = 0;
+	if (s.n > 0)
+		memcpy(&w, s.p, s.n);
+	return mix(h, w);
+}
+
+uint64_t
+registration_digest(const struct registration *g, struct slice body, int version)
+{
+	uint64_t h = mix_text((uint64_t)version, body);
+
+	h = mix_text(mix_text(mix_text(h, g->name), g->ha_addr), g->zone);
+	h = mix(mix(h, (uint64_t)g->id), (uint64_t)g->timeout_ms);
+	h = mix(h, (uint64_t)g->new_style << 1 | (uint64_t)g->acting);
+	return h != 0 ? h : 1;
+}
+
 static struct slice
 keep(struct registration *g, struct slice s)
 {

@@ -34,6 +34,7 @@ struct registration {
 	int64_t		id, timeout_ms;		/* 0: the default */
 	bool		new_style, acting;	/* new_style: enableActingMaster was there at all */
 	uint64_t	conn_id;
+	uint64_t	digest;			/* of header and body; 0: not made */
 	/* from the body; the memory is the arena's */
 	struct ns_version version;
 	struct topic_def *topics;
@@ -50,6 +51,8 @@ struct registration {
  * sentence in e. registration_free in any case.
  */
 enum rc	registration_read(struct registration *g, struct slice body, int version, struct err *e) MUST_CHECK;
+/* 64 bits over what came from the header and the body; never 0. */
+uint64_t registration_digest(const struct registration *g, struct slice body, int version);
 void	registration_free(struct registration *g);
 /* {"counter":..,"stateVersion":..,"timestamp":..}; also the body of 322. */
 enum rc	registration_version_read(struct ns_version *v, struct slice text, struct err *e) MUST_CHECK;

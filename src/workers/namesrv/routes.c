@@ -427,6 +427,8 @@ renew_live(struct routes *r, const struct registration *g)
 	l->timeout_ms = g->timeout_ms > 0 ? g->timeout_ms : LIVE_MS;
 	l->conn_id = g->conn_id;
 	set_filters(r, l, g);
+	l->digest = g->digest;
+	l->digest_age = r->age;
 }
 
 /* ---- registration */
@@ -524,6 +526,21 @@ accept_broker(struct routes *r, struct ns_group *group, const struct registratio
 		take_topics(r, group, g, changed);
 	}
 	renew_live(r, g);
+}
+
+bool
+routes_register_same(struct routes *r, const struct registration *g, struct register_result *res)
+{
+	struct ns_live *l = routes_live(r, g->cluster, g->addr);
+	const struct ns_group *group = find_group(r, g->name);
+
+	*res = (struct register_result){NULL, NULL};
+	if (l == NULL || group == NULL || g->digest == 0 || l->digest != g->digest || l->digest_age != r->age)
+		return false;
+	l->last_ms = clock_mono_ms();
+	l->conn_id = g->conn_id;
+	name_master(r, group, g, res);
+	return true;
 }
 
 enum rc

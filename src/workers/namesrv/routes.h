@@ -77,6 +77,8 @@ struct ns_live {
 	struct ns_version version;
 	int64_t		 last_ms, timeout_ms; /* monotonic */
 	uint64_t	 conn_id;	/* that it last registered by; 0: none */
+	uint64_t	 digest;	/* of that registration; 0: none */
+	uint64_t	 digest_age;	/* of the tables when it had been taken */
 };
 
 /* The smallest id of a group has changed. offline: the address that went away, or NULL; ha_addr: of the one that came. */
@@ -115,6 +117,11 @@ struct register_result {
  * holds the id, and this one is not taken (it is not told).
  */
 enum rc	routes_register(struct routes *r, const struct registration *g, struct register_result *res) MUST_CHECK;
+/*
+ * The same registration again, told by the digest of all its bytes, while the tables have not changed since: taking it would
+ * change nothing, so it counts as a sign of life and its body need not be read. False: routes_register it.
+ */
+bool	routes_register_same(struct routes *r, const struct registration *g, struct register_result *res) MUST_CHECK;
 void	routes_unregister(struct routes *r, struct slice cluster, struct slice addr, struct slice name, int64_t id);
 /* The connection has gone: what last registered by it goes too. */
 void	routes_conn_lost(struct routes *r, uint64_t conn_id);
