@@ -225,6 +225,7 @@ send_notice(struct namesrv *s, struct conn *c, const struct notice *n)
 	call_end(&o, SLICE_NONE);
 }
 
+/* A broker that registered by a host name is looked up, which waits for the resolver: rare, and off unless configured. */
 static void
 notify(struct namesrv *s, const struct min_change *m, const char *to)
 {
