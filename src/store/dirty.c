@@ -5,6 +5,7 @@
  * their files are told to flush, a bounded number each second; then the mark itself. Files that become dirty meanwhile belong
  * to the next. Without an answer (flush died) the files count as dirty again, so no mark ever says too much.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -164,6 +165,8 @@ sync_file(void *arg, const char *path)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	(void)arg;
+	if (fd < 0 && errno == ENOENT)
+		return; /* clean has removed it since */
 	if (fd < 0 || fdatasync(fd) != 0)
 		log_error("cannot sync %s: %m", path);
 	if (fd >= 0)
