@@ -168,9 +168,8 @@ sync_dir_of(const char *path, struct err *e)
 	return rc;
 }
 
-/* From the written tmp to the new file. */
-static enum rc
-put_in_place(const char *path, const char *tmp, struct err *e)
+enum rc
+file_swap(const char *path, const char *tmp, struct err *e)
 {
 	char *bak = xasprintf("%s.bak", path), *bak_tmp = xasprintf("%s.bak.tmp", path);
 	enum rc rc = keep_old(path, bak, bak_tmp, e);
@@ -181,7 +180,7 @@ put_in_place(const char *path, const char *tmp, struct err *e)
 		rc = sys_failed(e, "replace", path);
 	free(bak);
 	free(bak_tmp);
-	return rc == RC_OK ? sync_dir_of(path, e) : rc;
+	return rc;
 }
 
 enum rc
@@ -192,7 +191,9 @@ file_replace(const char *path, struct slice text, struct err *e)
 	int saved;
 
 	if (rc == RC_OK)
-		rc = put_in_place(path, tmp, e);
+		rc = file_swap(path, tmp, e);
+	if (rc == RC_OK)
+		rc = sync_dir_of(path, e);
 	saved = errno;
 	if (rc != RC_OK)
 		(void)unlink(tmp);

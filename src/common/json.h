@@ -34,6 +34,8 @@ enum rc	json_load_config(const char *path, json_t **out, struct err *e) MUST_CHE
  * RC_FULL or RC_IO: errno, sentence in e, the old file is untouched.
  */
 enum rc	file_replace(const char *path, struct slice text, struct err *e) MUST_CHECK;
+/* The last step of it for who syncs by other means: tmp, complete and synced, becomes path; the old one is kept as path.bak. */
+enum rc	file_swap(const char *path, const char *tmp, struct err *e) MUST_CHECK;
 /* Whole file into b. RC_NOTFOUND, RC_LIMIT (over max bytes), RC_IO. */
 enum rc	file_read(const char *path, size_t max, struct buf *b, struct err *e) MUST_CHECK;
 
