@@ -160,7 +160,73 @@ a_file_of_the_java_broker_is_read(void)
 	fixture_stop(&f);
 }
 
-TEST_MAIN("broker/offsets", TEST(commits_are_kept_over_a_stop), TEST(many_entries_are_all_found_again),
+static bool
+file_has(const char *text)
+{
+	char path[128];
+	struct buf b = {0};
+	struct err e;
+	bool has;
+
+	snprintf(path, sizeof path, "%s/config/consumerOffset.json", f.dir);
+	has = file_read(path, 1 << 20, &b, &e) == RC_OK && memmem(b.p, b.len, text, strlen(text)) != NULL;
+	buf_free(&b);
+	return has;
+}
+
+/* Turns that wait for the next timer or event. */
+static bool
+soon_has(const char *text)
+{
+	for (int i = 0; i < 50 && !file_has(text); i++)
+		ev_run(f.w.loop, EVRUN_ONCE);
+	return file_has(text);
+}
+
+static void
+commits_reach_the_file_by_themselves(void)
+{
+	static const char *const quick[] = {"flushConsumerOffsetInterval=100", NULL};
+	struct err e;
+
+	fixture_start(&f, quick);
+	commit("G", "T", 0, 5);
+	CU_ASSERT_TRUE(soon_has("{\"0\":5}"));
+	commit("G", "T", 0, 6);
+	CU_ASSERT_TRUE(soon_has("{\"0\":6}"));
+	/* A save in between overtakes what is being synced. */
+	commit("G", "T", 0, 7);
+	for (int i = 0; i < 3; i++)
+		fixture_turns(&f, 1);
+	commit("G", "T", 0, 8);
+	CU_ASSERT_EQUAL(offsets_save(f.b->offsets, &e), RC_OK);
+	CU_ASSERT_TRUE(file_has("{\"0\":8}"));
+	commit("G", "T", 0, 9);
+	CU_ASSERT_TRUE(soon_has("{\"0\":9}"));
+	fixture_stop(&f);
+}
+
+static void
+a_disk_that_refuses_is_tried_again(void)
+{
+	static const char *const quick[] = {"flushConsumerOffsetInterval=100", NULL};
+	char from[128], to[160];
+	struct err e;
+
+	fixture_start(&f, quick);
+	snprintf(from, sizeof from, "%s/config", f.dir);
+	snprintf(to, sizeof to, "%s/config.away", f.dir);
+	CU_ASSERT_EQUAL_FATAL(rename(from, to), 0);
+	commit("G", "T", 0, 5);
+	CU_ASSERT_NOT_EQUAL(offsets_save(f.b->offsets, &e), RC_OK);
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, "consumerOffset.json"));
+	CU_ASSERT_EQUAL_FATAL(rename(to, from), 0);
+	CU_ASSERT_EQUAL(offsets_save(f.b->offsets, &e), RC_OK);
+	CU_ASSERT_TRUE(file_has("{\"0\":5}"));
+	fixture_stop(&f);
+}
+
+TEST_MAIN("broker/offsets", TEST(commits_reach_the_file_by_themselves), TEST(a_disk_that_refuses_is_tried_again), TEST(commits_are_kept_over_a_stop), TEST(many_entries_are_all_found_again),
     TEST(numbers_and_names_beyond_reason_are_not_kept), TEST(a_commit_is_dropped_while_a_reset_waits_to_be_taken),
     TEST(a_copy_replaces_what_the_other_group_had), TEST(removing_a_topic_or_group_leaves_the_others),
     TEST(a_file_of_the_java_broker_is_read))

@@ -165,7 +165,6 @@ adm_config_update(struct broker *b, struct conn *c, struct command *cmd)
 	struct request_id id;
 
 	request_id_of(&id, cmd);
-	broker_conf_init(&ch.next);
 	broker_conf_copy(&ch.next, b->conf);
 	if (properties_walk(cmd->body, take_pair, &ch) != RC_OK && ch.code == RES_SUCCESS)
 		(void)!refuse(&ch, RES_SYSTEM_ERROR, "the body is no text of properties");

@@ -8,19 +8,28 @@
 #include "workers/broker/cfgfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include "workers/broker/bgsync.h"
 
 #define RETRY_SECONDS 5.0
 
 struct cfgfile {
 	struct broker	*b;
-	char		*path;
+	char		*path, *dir;
 	double		 delay;
 	void		(*put)(void *arg, struct buf *out);
 	void		*arg;
 	bool		 changed;
 	bool		 failing;	/* it was said already */
 	ev_timer	 timer;
+	/* a write in the background: the new file, then the directory are synced */
+	struct bgsync	*sync;		/* NULL: not on this kernel */
+	char		*next;		/* path.next */
+	int		 fd;		/* what is being synced; -1: nothing is */
+	bool		 overtaken;	/* an operator's change was saved meanwhile: what is being synced is old */
 };
 
 static struct ev_loop *
@@ -40,28 +49,122 @@ write_later(struct cfgfile *f, double seconds)
 }
 
 static void
+say(struct cfgfile *f, const char *failure)
+{
+	if (failure != NULL && !f->failing)
+		log_error("%s is kept in memory only for now, it is tried again every %.0f s: %s", f->path, RETRY_SECONDS, failure);
+	else if (failure == NULL && f->failing)
+		log_info("%s is written again", f->path);
+	f->failing = failure != NULL;
+}
+
+/* ---- in the background */
+
+static void
+stop_background(struct cfgfile *f)
+{
+	close(f->fd);
+	f->fd = -1;
+	f->overtaken = false;
+	if (f->changed)
+		write_later(f, f->failing ? RETRY_SECONDS : f->delay);
+}
+
+static void
+fail_background(struct cfgfile *f, const char *what, int error)
+{
+	struct err e;
+
+	err_set(&e, "cannot %s: %s", what, strerror(error));
+	f->changed = true;
+	say(f, e.text);
+	(void)unlink(f->next);
+	stop_background(f);
+}
+
+static void
+on_dir_synced(void *arg, int error)
+{
+	struct cfgfile *f = arg;
+
+	if (error != 0) {
+		fail_background(f, "sync its directory", error);
+		return;
+	}
+	say(f, NULL);
+	stop_background(f);
+}
+
+static void
+on_file_synced(void *arg, int error)
+{
+	struct cfgfile *f = arg;
+	struct err e;
+
+	if (f->overtaken) {
+		(void)unlink(f->next);
+		stop_background(f);
+	} else if (error != 0) {
+		fail_background(f, "sync it", error);
+	} else if (file_swap(f->path, f->next, &e) != RC_OK) {
+		fail_background(f, "put it in place", errno);
+	} else {
+		close(f->fd);
+		f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (f->fd < 0 || bgsync_start(f->sync, f->fd, on_dir_synced, f) != RC_OK)
+			fail_background(f, "sync its directory", errno);
+	}
+}
+
+/* The text goes to the page cache here. False: the caller does it in the plain way. */
+static bool
+begin_background(struct cfgfile *f)
+{
+	struct buf text = {.limit = (size_t)1 << 30};
+	bool begun;
+
+	if (f->sync == NULL || f->fd >= 0)
+		return f->fd >= 0; /* one is under way: its end begins the next */
+	f->put(f->arg, &text);
+	f->fd = open(f->next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	begun = !text.failed && f->fd >= 0 && write(f->fd, text.p, text.len) == (ssize_t)text.len &&
+	    bgsync_start(f->sync, f->fd, on_file_synced, f) == RC_OK;
+	buf_free(&text);
+	if (begun) {
+		f->changed = false;
+	} else if (f->fd >= 0) {
+		close(f->fd);
+		f->fd = -1;
+		(void)unlink(f->next);
+	}
+	return begun;
+}
+
+static void
 on_timer(struct ev_loop *loop, ev_timer *t, int events)
 {
 	struct cfgfile *f = t->data;
 
 	(void)loop;
 	(void)events;
-	if (f->changed)
+	if (f->changed && !begin_background(f))
 		cfgfile_save_or_say(f);
 }
 
-static char *
-make_path(const char *dir, const char *name)
+/* What is under way is dropped: it is saved in the plain way if that matters. */
+static void
+cancel_background(struct cfgfile *f)
 {
-	char *config = xasprintf("%s/config", dir);
-	char *path = xasprintf("%s/%s", config, name);
-
-	/* A store that was never used has no such folder yet; if it cannot be made, the first write says why. */
-	(void)mkdir(dir, 0700);
-	(void)mkdir(config, 0700);
-	free(config);
-	return path;
+	bgsync_free(&f->sync);
+	if (f->fd < 0)
+		return;
+	close(f->fd);
+	f->fd = -1;
+	(void)unlink(f->next);
+	f->changed |= !f->overtaken;
 }
+
+/* ---- life */
 
 struct cfgfile *
 cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *arg, struct buf *out), void *arg)
@@ -69,12 +172,19 @@ cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *
 	struct cfgfile *f = xcalloc(1, sizeof *f);
 
 	f->b = b;
-	f->path = make_path(b->conf->storePathRootDir, name);
+	f->dir = xasprintf("%s/config", b->conf->storePathRootDir);
+	f->path = xasprintf("%s/%s", f->dir, name);
+	f->next = xasprintf("%s.next", f->path);
+	/* A store that was never used has no such folder yet; if it cannot be made, the first write says why. */
+	(void)mkdir(b->conf->storePathRootDir, 0700);
+	(void)mkdir(f->dir, 0700);
 	f->delay = delay_ms / 1000.;
 	f->put = put;
 	f->arg = arg;
 	ev_init(&f->timer, on_timer);
 	f->timer.data = f;
+	f->sync = bgsync_new(loop_of(f));
+	f->fd = -1;
 	return f;
 }
 
@@ -85,10 +195,13 @@ cfgfile_free(struct cfgfile **fp)
 
 	if (f == NULL)
 		return;
+	cancel_background(f);
 	if (f->changed)
 		cfgfile_save_or_say(f);
 	ev_timer_stop(loop_of(f), &f->timer);
 	free(f->path);
+	free(f->next);
+	free(f->dir);
 	free(f);
 	*fp = NULL;
 }
@@ -121,13 +234,15 @@ cfgfile_save(struct cfgfile *f, struct err *e)
 	f->changed = rc != RC_OK;
 	if (f->changed)
 		write_later(f, RETRY_SECONDS);
+	else
+		f->overtaken = f->fd >= 0;
 	return rc;
 }
 
 enum rc
 cfgfile_save_changes(struct cfgfile *f, struct err *e)
 {
-	return f->changed ? cfgfile_save(f, e) : RC_OK;
+	return f->changed || f->fd >= 0 ? cfgfile_save(f, e) : RC_OK;
 }
 
 void
@@ -136,9 +251,5 @@ cfgfile_save_or_say(struct cfgfile *f)
 	struct err e = {""};
 	bool failed = cfgfile_save(f, &e) != RC_OK;
 
-	if (failed && !f->failing)
-		log_error("%s is kept in memory only for now, it is tried again every %.0f s: %s", f->path, RETRY_SECONDS, e.text);
-	else if (!failed && f->failing)
-		log_info("%s is written again", f->path);
-	f->failing = failed;
+	say(f, failed ? e.text : NULL);
 }

@@ -1,9 +1,9 @@
 /*
  * cfgfile: one JSON file below config/ and the table that it holds: read at start, written when the table has changed.
  *
- * Writing syncs, which costs the loop a moment. So what an operator was told is saved at once (cfgfile_save), and what
- * clients cause by themselves, maybe hundreds of times in a burst, is marked (cfgfile_changed) and written once soon after.
- * A write that fails is said once, and tried again every few seconds until it succeeds.
+ * What an operator was told is saved at once (cfgfile_save), which syncs and costs the loop a moment. What clients cause by
+ * themselves, maybe hundreds of times in a burst, is marked (cfgfile_changed), written once soon after, and synced by the kernel
+ * while the loop goes on. A write that fails is said once, and tried again every few seconds until it succeeds.
  */
 #ifndef BROKER_CFGFILE_H
 #define BROKER_CFGFILE_H
