@@ -13,10 +13,10 @@ static const struct adm_cmd cmd = {"test", NULL, "For tests.", opts};
 
 #define PARSE(a, ...)                                                                                                  \
 	({                                                                                                             \
-		char *argv_[] = {"test", __VA_ARGS__, NULL};                                                           \
+		const char *argv_[] = {"test", __VA_ARGS__, NULL};                                                     \
 		(a) = (struct adm){.cmd = &cmd};                                                                       \
 		optind = 0; /* getopt begins anew */                                                                   \
-		adm_parse(&(a), (int)COUNT_OF(argv_) - 1, argv_);                                                      \
+		adm_parse(&(a), (int)COUNT_OF(argv_) - 1, (char **)(uintptr_t)argv_);                                          \
 	})
 
 static void
