@@ -311,10 +311,10 @@ announce_conn_closed(struct announce *a, struct conn *c, const char *why)
 {
 	struct ns *n = c->user;
 
-	(void)a;
 	if (n == NULL || n->conn != c)
 		return;
-	set_error(n, why);
+	if (!a->left)
+		set_error(n, why);
 	n->registered = n->asking = n->again = false;
 	c->user = NULL;
 	conn_unref(&n->conn);
