@@ -18,7 +18,8 @@ first_number(const json_t *table, const char *key)
 static json_t *
 load_row(const struct adm_broker *b, const json_t *t)
 {
-	double hours = (double)(clock_wall_ms() - json_get_i64(t, "earliestMessageTimeStamp", clock_wall_ms())) / 3600000.0;
+	int64_t earliest = json_get_i64(t, "earliestMessageTimeStamp", 0); /* an empty store says -1 */
+	double hours = earliest > 0 ? (double)(clock_wall_ms() - earliest) / 3600000.0 : 0;
 	char *in, *out, *timer;
 	json_t *row;
 
