@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -436,29 +437,50 @@ commitlog_forget(struct commitlog *l, int64_t min)
 	l->min = MAX_OF(l->min, min);
 }
 
-#define RESIDENT_PAGES 1024
+#define RESIDENT_PAGES	64	/* asked for at once: records that follow are most likely read next */
+#define RESIDENT_SHIFT	18	/* places of one slot: 256 KiB */
+#define RESIDENT_MS	500	/* what was just found in memory is not thrown out at once */
+
+static struct resident_range *
+resident_slot(struct commitlog *l, int64_t at)
+{
+	return &l->resident[(uint64_t)at >> RESIDENT_SHIFT & (RESIDENT_SLOTS - 1)];
+}
+
+/* How many bytes from p on are in memory, of `want`, beginning with p's page. An error counts as all: nobody can wait for it. */
+static size_t
+resident_bytes(const char *p, size_t want)
+{
+	unsigned char in[RESIDENT_PAGES];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (uintptr_t)p & (page - 1);
+	size_t pages = MIN_OF((before + want + page - 1) / page, (size_t)RESIDENT_PAGES), n = 0;
+
+	if (mincore((void *)((uintptr_t)p - before), pages * page, in) != 0)
+		return want;
+	while (n < pages && (in[n] & 1) != 0)
+		n++;
+	return n == 0 ? 0 : MIN_OF(n * page - before, want);
+}
 
 bool
 commitlog_resident(struct commitlog *l, int64_t at, size_t n)
 {
-	unsigned char in[RESIDENT_PAGES];
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	const char *p = commitlog_bytes(l, at, n);
-	uintptr_t from = (uintptr_t)p & ~(page - 1), to = (uintptr_t)p + n;
+	struct resident_range *known = resident_slot(l, at);
+	int64_t now = clock_mono_ms();
+	size_t there, have = 0, k;
+	const char *p;
 
-	if (p == NULL)
+	if (known->from <= at && at + (int64_t)n <= known->to && now < known->until_ms)
+		return true;
+	p = commitlog_read(l, at, &there);
+	if (p == NULL || n > there)
 		return true; /* not there at all: nothing to wait for */
-	while (from < to) {
-		size_t pages = MIN_OF((to - from + page - 1) / page, (size_t)RESIDENT_PAGES);
-
-		if (mincore((void *)from, pages * page, in) != 0)
-			return true;
-		for (size_t i = 0; i < pages; i++)
-			if ((in[i] & 1) == 0)
-				return false;
-		from += pages * page;
-	}
-	return true;
+	do {
+		k = resident_bytes(p + have, there - have);
+		have += k;
+	} while (k > 0 && have < n);
+	*known = (struct resident_range){at, at + (int64_t)have, now + RESIDENT_MS};
+	return have >= n;
 }
 
 /* ---- recovery */

@@ -26,11 +26,18 @@ struct log_piece { /* staged bytes that stand together in one segment */
 	size_t		 at, len; /* in the buffer */
 };
 
+/* Bytes of the log that were found in memory a moment ago; each slot serves places of its own. */
+#define RESIDENT_SLOTS 256
+struct resident_range {
+	int64_t	from, to, until_ms;
+};
+
 struct commitlog {
 	struct segs	 segs;
 	struct log_map	*maps;	/* ascending */
 	size_t		 map_count, map_cap;
 	struct log_map	 hot;	/* the one that was read last; p NULL: none */
+	struct resident_range resident[RESIDENT_SLOTS];
 	int		 fd;	/* of the segment that is written; -1: none is open */
 	int64_t		 fd_from;
 	bool		 fill_wanted; /* records are synced as they come: see fillahead.h */
