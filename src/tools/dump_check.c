@@ -173,13 +173,16 @@ check_record(struct check *c, const struct message *m)
 		behind(c, m, "belongs to a queue that has no directory");
 		return;
 	}
+	if (m->queue_offset < 0 || m->queue_offset > INT64_MAX / UNIT_BYTES - 1) {
+		problem(c, "log", "%s queue %d: the record at %" PRId64 " has the queue offset %" PRId64, q->topic, q->id, m->physical,
+		    m->queue_offset);
+		return;
+	}
 	if (q->next >= 0 && m->queue_offset != q->next)
 		problem(c, "log", "%s queue %d: the record at %" PRId64 " has the queue offset %" PRId64 ", its forerunner makes it %"
 		    PRId64, q->topic, q->id, m->physical, m->queue_offset, q->next);
 	q->next = m->queue_offset + 1;
 	q->seen++;
-	if (m->queue_offset < 0 || m->queue_offset > INT64_MAX / UNIT_BYTES - 1)
-		return;
 	check_unit_of(c, q, m);
 }
 
@@ -372,7 +375,7 @@ check_times(struct check *c)
 	snprintf(path, sizeof(path), "%s/" CHECKPOINT_NAME, c->o->root);
 	rc = checkpoint_read(path, &p, &e);
 	if (rc != RC_OK) {
-		if (rc != RC_NOTFOUND || c->records > 0)
+		if (rc != RC_NOTFOUND || (c->records > 0 && !c->unclean))
 			problem(c, "checkpoint", "%s", e.text);
 		return;
 	}
@@ -459,6 +462,8 @@ dump_check(const struct dump_opts *o)
 		return dump_fail("check looks at a whole store: --topic, --queue and --from do not go with it");
 	snprintf(dir, sizeof(dir), "%s/commitlog", o->root);
 	rc = dump_files_open(&c.log, dir, &e);
+	if (rc == RC_NOTFOUND && access(dir, F_OK) == 0)
+		rc = RC_OK; /* nothing was ever sent */
 	if (rc == RC_BADDATA) {
 		problem(&c, "log", "%s", e.text);
 		status = DUMP_DAMAGED;

@@ -21,23 +21,7 @@
 #define ENTRY_BYTES   20
 #define NAME_LEN      17
 #define SLOTS_DEFAULT 5000000
-#define ENTRIES_PER_SLOT 4 /* of the default sizes, and of every sensible other */
-
-/* The two numbers that a size is made of: those given, the defaults, or four entries for each slot. */
-static bool
-guess_shape(struct index_view *v, int32_t slots)
-{
-	int64_t rest = (int64_t)v->bytes - HEAD_BYTES, entries;
-
-	if (slots == 0 && rest % (SLOT_BYTES + ENTRIES_PER_SLOT * ENTRY_BYTES) == 0)
-		slots = (int32_t)MIN_OF(rest / (SLOT_BYTES + ENTRIES_PER_SLOT * ENTRY_BYTES), (int64_t)INT32_MAX);
-	if (slots == 0 && rest > (int64_t)SLOTS_DEFAULT * SLOT_BYTES)
-		slots = SLOTS_DEFAULT;
-	entries = (rest - (int64_t)slots * SLOT_BYTES) / ENTRY_BYTES;
-	v->slots = slots;
-	v->entries = (int32_t)MIN_OF(entries, (int64_t)INT32_MAX);
-	return slots > 0 && entries > 0 && (int64_t)slots * SLOT_BYTES + entries * ENTRY_BYTES == rest;
-}
+#define RATIO_MAX     16 /* entries for each slot: 4 by default */
 
 static void
 read_head(struct index_view *v)
@@ -67,6 +51,43 @@ int32_t
 index_slot_read(const struct index_view *v, int32_t slot)
 {
 	return (int32_t)be32_get(v->map + HEAD_BYTES + (size_t)slot * SLOT_BYTES);
+}
+
+/* Can the file have that many slots? Its newest entry must begin the chain of its slot. */
+static bool
+try_slots(struct index_view *v, int64_t slots)
+{
+	int64_t rest = (int64_t)v->bytes - HEAD_BYTES - slots * SLOT_BYTES, entries = rest / ENTRY_BYTES;
+	struct index_entry newest;
+
+	if (slots <= 0 || slots > INT32_MAX || entries <= 0 || entries > INT32_MAX || rest % ENTRY_BYTES != 0 ||
+	    v->next > entries)
+		return false;
+	v->slots = (int32_t)slots;
+	v->entries = (int32_t)entries;
+	if (v->next <= 1)
+		return true;
+	index_entry_read(v, v->next - 1, &newest);
+	return index_slot_read(v, (int32_t)(newest.hash % (uint32_t)slots)) == v->next - 1;
+}
+
+/* The two numbers that the size is made of: those given, the defaults, some entries for each slot, or any that fit. */
+static bool
+guess_shape(struct index_view *v, int32_t slots)
+{
+	int64_t rest = (int64_t)v->bytes - HEAD_BYTES;
+
+	if (slots > 0)
+		return try_slots(v, slots);
+	if (try_slots(v, SLOTS_DEFAULT))
+		return true;
+	for (int64_t ratio = 1; ratio <= RATIO_MAX; ratio++)
+		if (rest % (SLOT_BYTES + ratio * ENTRY_BYTES) == 0 && try_slots(v, rest / (SLOT_BYTES + ratio * ENTRY_BYTES)))
+			return true;
+	for (int64_t n = 1; v->next > 1 && n * SLOT_BYTES < rest; n++)
+		if (try_slots(v, n))
+			return true;
+	return false;
 }
 
 uint32_t
@@ -112,10 +133,11 @@ map_index(struct index_view *v, int32_t slots, struct err *e)
 		return RC_IO;
 	v->map = p;
 	v->bytes = (size_t)st.st_size;
+	read_head(v);
 	if (guess_shape(v, slots))
 		return RC_OK;
-	err_set(e, "%s: its %zu bytes are not those of an index file with %d slots; give --slots (maxHashSlotNum)", v->path,
-	    v->bytes, v->slots);
+	err_set(e, "%s: its %zu bytes and its entries are those of no index file; its --slots (maxHashSlotNum) may help", v->path,
+	    v->bytes);
 	munmap(p, v->bytes);
 	return RC_BADDATA;
 }
@@ -131,7 +153,6 @@ one_file(const struct dump_opts *o, const char *dir, const char *name,
 	rc = map_index(&v, o->slots, e);
 	if (rc != RC_OK)
 		return rc;
-	read_head(&v);
 	rc = each(arg, &v);
 	munmap((void *)v.map, v.bytes);
 	return rc;

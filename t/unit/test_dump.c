@@ -232,6 +232,21 @@ a_good_store_has_no_damage(void)
 }
 
 static void
+an_empty_store_is_well_and_none_is_a_failure(void)
+{
+	char path[128];
+
+	snprintf(dir, sizeof(dir), "%s", "/tmp/test_dump.XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	CU_ASSERT_EQUAL(check(), DUMP_FAILED);
+	snprintf(path, sizeof(path), "%s/commitlog", dir);
+	CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+	CU_ASSERT_EQUAL(check(), DUMP_OK);
+	CU_ASSERT_PTR_NOT_NULL(strstr(output, "0 records from 0 to 0"));
+	end();
+}
+
+static void
 a_changed_byte_of_a_body_is_found(void)
 {
 	begin();
@@ -367,7 +382,8 @@ queues_and_their_units_are_shown(void)
 	end();
 }
 
-TEST_MAIN("tools/rmqdump", TEST(a_good_store_has_no_damage), TEST(a_changed_byte_of_a_body_is_found),
+TEST_MAIN("tools/rmqdump", TEST(a_good_store_has_no_damage), TEST(an_empty_store_is_well_and_none_is_a_failure),
+    TEST(a_changed_byte_of_a_body_is_found),
     TEST(a_record_that_is_wiped_out_is_found_and_the_walk_goes_on), TEST(a_unit_that_points_elsewhere_is_found),
     TEST(a_record_without_a_unit_is_damage_only_after_a_clean_end), TEST(a_unit_beyond_the_end_of_the_log_is_found),
     TEST(an_index_entry_that_points_elsewhere_is_found), TEST(a_checkpoint_newer_than_the_log_is_found),
