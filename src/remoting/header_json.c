@@ -349,16 +349,33 @@ take_text(struct js *j, struct slice *out)
 	return rc;
 }
 
+/* Up to nine digits and a comma or brace, as all clients write them. */
+static inline bool
+take_usual_i32(struct js *j, int32_t *v)
+{
+	char *p = j->p, *first;
+	bool negative = p < j->end && *p == '-';
+	int32_t x = 0;
+
+	p += negative;
+	first = p;
+	while (p < j->end && (unsigned char)(*p - '0') <= 9 && p - first < 9)
+		x = x * 10 + (*p++ - '0');
+	if (p == first || p == j->end || (*p != ',' && *p != '}'))
+		return false;
+	*v = negative ? -x : x;
+	j->p = p;
+	return true;
+}
+
 static enum rc
 take_i32(struct js *j, int32_t *v)
 {
 	struct slice s;
 	enum rc rc;
 
-	if (j->end - j->p >= 2 && j->p[0] >= '0' && j->p[0] <= '9' && j->p[1] == ',') {
-		*v = *j->p++ - '0';
+	if (LIKELY(take_usual_i32(j, v)))
 		return RC_OK;
-	}
 	rc = take_text(j, &s);
 	if (rc != RC_OK || s.n == 0)
 		return rc;
