@@ -207,6 +207,22 @@ an_offset_outside_of_the_queue_cannot_be_reset_to(void)
 }
 
 static void
+a_pull_that_is_told_of_a_reset_does_not_undo_it(void)
+{
+	struct slice group = SLICE_LIT("CG"), topic = SLICE_LIT("T1");
+
+	begin(NULL);
+	put("T1", 0, 4);
+	(void)code_of(352, "", FIELDS("group=CG"));
+	offset_commit(f.b->offsets, "test", group, topic, 0, 3);
+	CU_ASSERT_EQUAL(code_of(222, "", FIELDS("topic=T1", "group=CG", "queueId=0", "offset=1", "timestamp=0")), RES_SUCCESS);
+	CU_ASSERT_EQUAL(code_of(11, "", FIELDS("consumerGroup=CG", "topic=T1", "queueId=0", "queueOffset=3", "maxMsgNums=1", "sysFlag=5",
+	    "commitOffset=3", "suspendTimeoutMillis=0", "subscription=*", "subVersion=0")), RES_PULL_OFFSET_MOVED);
+	CU_ASSERT_EQUAL(offset_get(f.b->offsets, group, topic, 0), 1);
+	end();
+}
+
+static void
 the_classic_reset_tells_the_consumers_and_leaves_the_offsets(void)
 {
 	static const char *const classic[] = {"useServerSideResetOffset=false", NULL};
@@ -425,7 +441,8 @@ requests_without_their_fields_are_answered(void)
 
 TEST_MAIN("broker/admin", TEST(topics_are_made_shown_and_deleted), TEST(a_deleted_topic_starts_again_at_zero),
     TEST(a_list_with_a_bad_name_changes_nothing), TEST(a_slave_refuses_changes), TEST(progress_counts_from_stored_offsets),
-    TEST(an_offset_outside_of_the_queue_cannot_be_reset_to), TEST(the_classic_reset_tells_the_consumers_and_leaves_the_offsets),
+    TEST(an_offset_outside_of_the_queue_cannot_be_reset_to), TEST(a_pull_that_is_told_of_a_reset_does_not_undo_it),
+    TEST(the_classic_reset_tells_the_consumers_and_leaves_the_offsets),
     TEST(live_keys_are_set_and_saved_others_are_refused), TEST(a_consumers_answer_is_passed_back_as_it_is),
     TEST(a_consumer_that_leaves_without_an_answer_is_said_so), TEST(an_operator_who_leaves_first_does_no_harm),
     TEST(queues_are_shared_out_evenly), TEST(modes_are_kept_and_those_that_are_not_there_refused),

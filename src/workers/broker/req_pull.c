@@ -427,7 +427,8 @@ answer_reset(struct pass *s, struct store_queue *q)
 	r.next = to;
 	r.min = q != NULL ? queue_min(q) : 0;
 	r.max = q != NULL ? queue_max(q) : 0;
-	commit_offset(s, to);
+	/* The offset that this pull would commit is from before the reset. */
+	offset_note_pull(s->b->offsets, s->p->group, s->p->topic, s->p->queue_id, to);
 	put_answer(s, &r, "OFFSET_RESET", RES_PULL_OFFSET_MOVED);
 	return true;
 }
