@@ -232,10 +232,11 @@ may_finish(const struct broker *b)
 	return (b->left && waiters_count(b->waiters) == 0) || b->stop_seconds >= LEAVE_SECONDS;
 }
 
+/* Messages that were appended by those who were told in this turn go out with the next: the loop must not sleep before. */
 static void
-after_progress(struct broker *b, bool more)
+keep_going(struct broker *b, bool more)
 {
-	if (UNLIKELY(more))
+	if (UNLIKELY(more || sends_staged(b->sends)))
 		ev_idle_start(b->w->loop, &b->more);
 	else if (UNLIKELY(ev_is_active(&b->more)))
 		ev_idle_stop(b->w->loop, &b->more);
@@ -258,14 +259,16 @@ static void
 broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 {
 	struct broker *b = p->data;
+	bool more;
 
 	(void)loop, (void)events;
 	if (b->store == NULL)
 		return;
 	look_at_flush(b);
 	sends_commit(b->sends);
-	after_progress(b, store_progress(b->store, DISPATCH_STEP));
+	more = store_progress(b->store, DISPATCH_STEP);
 	release_waiters(b);
+	keep_going(b, more);
 	hold_run(b->hold);
 	conn_set_flush(&b->outgoing);
 	conn_set_flush(&b->conns);

@@ -19,6 +19,8 @@ struct sends {
 	struct broker	*b;
 	struct pending	*lines;
 	size_t		 count, cap;
+	struct pending	*spare;			/* of spare_cap lines: the next turn's, while this one's are told; may be NULL */
+	size_t		 spare_cap;
 	struct arena	 arena;
 	struct buf	 scratch, ids;
 	char		 id_head[MSG_ID_TEXT];	/* what all our message ids begin with: the store host */
@@ -47,6 +49,7 @@ sends_free(struct sends **s)
 	buf_free(&(*s)->scratch);
 	buf_free(&(*s)->ids);
 	free((*s)->lines);
+	free((*s)->spare);
 	free(*s);
 	*s = NULL;
 }
@@ -174,45 +177,94 @@ answer_stored(struct sends *s, const struct pending *p)
 
 /* ---- the turn's end */
 
+/* The lines of one commit, taken out of the table: whoever is told may stage more. */
+struct batch {
+	struct pending	*lines;
+	size_t		 count, cap;
+	size_t		 internal;	/* how many of them are the broker's own; known when they were counted */
+};
+
+static struct batch
+take_lines(struct sends *s)
+{
+	struct batch t = {s->lines, s->count, s->cap, 0};
+
+	if (s->spare == NULL) {
+		s->spare_cap = LINES_FIRST;
+		s->spare = xcalloc(s->spare_cap, sizeof(s->spare[0]));
+	}
+	s->lines = s->spare;
+	s->cap = s->spare_cap;
+	s->spare = NULL;
+	s->count = 0;
+	return t;
+}
+
+static void
+give_lines(struct sends *s, struct batch *t)
+{
+	if (s->spare != NULL) {
+		free(t->lines);
+		return;
+	}
+	s->spare = t->lines;
+	s->spare_cap = t->cap;
+}
+
 /* Neighbours of one topic are counted together. */
 static void
-count_all(struct sends *s)
+count_all(struct sends *s, struct batch *t)
 {
 	struct shm_counters *k = &s->b->w->shm->counters;
 	uint64_t requests = 0, msgs = 0, bytes = 0, all_msgs = 0, all_bytes = 0;
 
-	for (size_t i = 0; i < s->count; i++) {
-		const struct pending *p = &s->lines[i];
+	for (size_t i = 0; i < t->count; i++) {
+		const struct pending *p = &t->lines[i];
 
 		requests++;
+		t->internal += p->internal;
 		msgs += p->count;
 		bytes += p->bytes;
-		if (i + 1 < s->count && s->lines[i + 1].topic == p->topic)
+		if (i + 1 < t->count && t->lines[i + 1].topic == p->topic)
 			continue;
-		brstats_put(s->b->stats, p->topic->name_slice, requests, msgs, bytes);
+		if (LIKELY(p->topic != NULL))
+			brstats_put(s->b->stats, p->topic->name_slice, requests, msgs, bytes);
 		all_msgs += msgs;
 		all_bytes += bytes;
 		requests = msgs = bytes = 0;
 	}
-	count_add(&k->put_requests, s->count);
+	count_add(&k->put_requests, t->count - t->internal);
 	count_add(&k->put_msgs, all_msgs);
 	count_add(&k->put_bytes, all_bytes);
 	count_add(&k->commits, 1);
 }
 
 static void
-refuse_all(struct sends *s, enum rc rc, const struct err *e)
+tell(const struct pending *p, int code, const char *why)
 {
+	struct appended a = {.code = code, .why = why, .physical = p->physical, .queue_offset = p->queue_offset, .end = p->end};
+
+	if (p->to.done != NULL)
+		p->to.done(p->to.arg, p->to.tag, &a);
+}
+
+static void
+refuse_all(struct sends *s, const struct batch *t, enum rc rc, const struct err *e)
+{
+	bool unavailable = rc == RC_FULL || rc == RC_BUSY;
+
 	if (!s->full_said) {
 		s->full_said = true;
 		worker_event(s->b->w, "writes are refused: %s", e->text);
 	}
-	for (size_t i = 0; i < s->count; i++) {
-		const struct pending *p = &s->lines[i];
+	for (size_t i = 0; i < t->count; i++) {
+		const struct pending *p = &t->lines[i];
 
-		if (p->reply != NULL)
+		if (p->internal)
+			tell(p, unavailable ? RES_SERVICE_NOT_AVAILABLE : RES_SYSTEM_ERROR, e->text);
+		else if (p->reply != NULL)
 			reply_stored(p->reply, NULL);
-		else if (rc == RC_FULL || rc == RC_BUSY)
+		else if (unavailable)
 			send_refuse(s->b, p->conn, &p->id, RES_SERVICE_NOT_AVAILABLE, "service not available now. %s", e->text);
 		else
 			send_refuse(s->b, p->conn, &p->id, RES_SYSTEM_ERROR, "the message was not written: %s", e->text);
@@ -228,24 +280,35 @@ note_time(struct broker *b, int64_t us)
 		atomic_store_explicit(longest, (uint64_t)us, memory_order_relaxed);
 }
 
+static bool
+need_not_wait(const struct pending *p, int64_t safe)
+{
+	return p->end <= safe || (p->no_wait && p->reply == NULL);
+}
+
+/* The broker's own last: what they cause must not come among the waiters before its elders. */
 static void
-answer_or_wait(struct sends *s)
+answer_or_wait(struct sends *s, const struct batch *t)
 {
 	int64_t safe = store_safe_position(s->b->store);
 
-	for (size_t i = 0; i < s->count; i++) {
-		const struct pending *p = &s->lines[i];
+	for (size_t i = 0; i < t->count; i++) {
+		const struct pending *p = &t->lines[i];
 
-		if (p->end <= safe || (p->no_wait && p->reply == NULL))
-			answer_stored(s, p);
-		else
+		if (!need_not_wait(p, safe))
 			waiters_add(s->b->waiters, p);
+		else if (!p->internal)
+			answer_stored(s, p);
 	}
+	for (size_t i = 0; t->internal > 0 && i < t->count; i++)
+		if (t->lines[i].internal && need_not_wait(&t->lines[i], safe))
+			tell(&t->lines[i], RES_SUCCESS, NULL);
 }
 
 void
 sends_commit(struct sends *s)
 {
+	struct batch t;
 	int64_t began;
 	struct err e;
 	enum rc rc;
@@ -259,16 +322,23 @@ sends_commit(struct sends *s)
 		err_set(&e, "%s", s->b->failed_why);
 		rc = RC_BUSY;
 	}
+	t = take_lines(s);
 	if (LIKELY(rc == RC_OK)) {
 		s->full_said = false;
-		count_all(s);
-		answer_or_wait(s);
+		count_all(s, &t);
+		answer_or_wait(s, &t);
 		worker_wake(s->b->w, WORKER_FLUSH);
 		worker_wake(s->b->w, WORKER_HA);
 	} else {
-		refuse_all(s, rc, &e);
+		refuse_all(s, &t, rc, &e);
 	}
-	s->count = 0;
+	give_lines(s, &t);
+}
+
+bool
+sends_staged(const struct sends *s)
+{
+	return s->count > 0;
 }
 
 void

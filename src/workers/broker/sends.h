@@ -7,6 +7,7 @@
 #ifndef BROKER_SENDS_H
 #define BROKER_SENDS_H
 
+#include "workers/broker/append.h"
 #include "workers/broker/topics.h"
 
 struct reply; /* req_reply: a reply message that is stored and pushed */
@@ -15,14 +16,16 @@ struct pending {
 	struct conn	*conn;		/* lives until the turn's end */
 	struct request_id id;
 	struct slice	 uniq_key;	/* in the frame or the turn's arena */
-	struct topic	*topic;
+	struct topic	*topic;		/* NULL: not counted */
 	int32_t		 queue_id;
 	bool		 no_wait;
+	bool		 internal;	/* the broker's own: `to` is told, nobody is answered */
 	unsigned	 count;		/* messages: 1, or those of a batch */
 	uint32_t	 bytes;
 	int64_t		 queue_offset, physical, end;
 	struct store_put_result *batch;	/* count results, in the turn's arena; NULL: a single message */
 	struct reply	*reply;		/* told instead of an answer; NULL: a send */
+	struct append_to to;
 };
 
 struct sends	*sends_new(struct broker *b);
@@ -36,8 +39,9 @@ enum rc		 sends_stage_batch(struct sends *s, struct message *m, size_t n, struct
 /* Pieces that live until the end of the turn. */
 struct arena	*sends_arena(struct sends *s);
 struct buf	*sends_scratch(struct sends *s); /* emptied; for one message */
-/* Commits what is staged and answers it. */
+/* Commits what is staged and answers it. Whoever is told of a message of its own may stage more: see sends_staged. */
 void		 sends_commit(struct sends *s);
+bool		 sends_staged(const struct sends *s);
 /* After the turn's output was flushed: the frames are gone. */
 void		 sends_turn_over(struct sends *s);
 

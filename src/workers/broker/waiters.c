@@ -20,7 +20,10 @@ struct waiter {
 	struct request_id id;
 	struct reply	*reply;
 	int64_t		 end, queue_offset, deadline_us;
+	int64_t		 physical;	/* for `to` */
 	int32_t		 queue_id;
+	bool		 internal;	/* `to` is told, nobody is answered */
+	struct append_to to;
 	uint16_t	 key_len, id_len; /* inline ones; long ones are in `text` */
 	char		 key[KEY_INLINE], msg_id[ID_INLINE];
 	char		*text;		/* NULL, or message ids and key one after the other, owned */
@@ -178,7 +181,12 @@ waiters_add(struct waiters *w, const struct pending *p)
 	struct waiter *it = push(w);
 
 	*it = (struct waiter){.id = p->id, .reply = p->reply, .end = p->end, .queue_offset = p->queue_offset,
-	    .queue_id = p->queue_id, .deadline_us = clock_mono_us() + patience_us(w->b)};
+	    .physical = p->physical, .queue_id = p->queue_id, .deadline_us = clock_mono_us() + patience_us(w->b),
+	    .internal = p->internal};
+	if (p->internal) {
+		it->to = p->to;
+		return;
+	}
 	w->ids.len = 0;
 	sent_put_ids(w->b, p, &w->ids);
 	keep_text(it, buf_slice(&w->ids), p->uniq_key);
@@ -192,12 +200,27 @@ waiters_add(struct waiters *w, const struct pending *p)
 
 /* ---- out */
 
+/* The first one is the broker's own. It is taken out before: who is told may append more. */
+static void
+tell_first(struct waiters *w, int code, const char *why)
+{
+	const struct waiter *it = first(w);
+	struct appended a = {.code = code, .why = why, .physical = it->physical, .queue_offset = it->queue_offset, .end = it->end};
+	struct append_to to = it->to;
+
+	drop_first(w);
+	if (to.done != NULL)
+		to.done(to.arg, to.tag, &a);
+}
+
 static void
 answer_first(struct waiters *w, int code)
 {
 	const struct waiter *it = first(w);
 	struct sent sent = {.queue_id = it->queue_id, .queue_offset = it->queue_offset};
 
+	if (it->internal)
+		return tell_first(w, code, NULL);
 	if (it->text != NULL) {
 		sent.msg_id = (struct slice){it->text, it->text_ids};
 		sent.transaction_id = (struct slice){it->text + it->text_ids, it->text_len - it->text_ids};
@@ -245,6 +268,10 @@ waiters_fail(struct waiters *w, const char *why)
 	while (w->count > 0) {
 		struct waiter *it = first(w);
 
+		if (it->internal) {
+			tell_first(w, RES_SYSTEM_ERROR, why);
+			continue;
+		}
 		if (it->reply != NULL)
 			reply_stored(it->reply, NULL);
 		else

@@ -1,0 +1,38 @@
+/*
+ * append: messages that the broker itself stores. See append.h.
+ *
+ * Runs in:    the broker process.
+ * Must not:   answer a client: that is for whoever appends.
+ */
+#include "workers/broker/append.h"
+
+#include "workers/broker/sends.h"
+
+enum rc
+append_message(struct broker *b, struct message *m, const struct append_to *to)
+{
+	struct pending *p;
+	enum rc rc = sends_stage(b->sends, m, &p);
+
+	if (rc != RC_OK)
+		return rc;
+	p->topic = topic_find(b->topics, m->topic); /* for the counts; NULL: none */
+	p->internal = true;
+	p->no_wait = to->no_wait;
+	p->to = *to;
+	return RC_OK;
+}
+
+bool
+append_is_stored(int code)
+{
+	return code == RES_SUCCESS || code == RES_FLUSH_DISK_TIMEOUT || code == RES_FLUSH_SLAVE_TIMEOUT ||
+	       code == RES_SLAVE_NOT_AVAILABLE;
+}
+
+void
+append_copy(const struct broker *b, const struct message *from, struct message *m)
+{
+	*m = (struct message){.flag = from->flag, .sysflag = from->sysflag & ~MSG_SYS_STORE_V6, .reconsume_times = from->reconsume_times,
+	    .born_ms = from->born_ms, .born_host = from->born_host, .store_host = b->store_host, .body = from->body};
+}
