@@ -10,10 +10,8 @@
 #include "workers/broker/clients.h"
 
 #include "common/clock.h"
+#include "workers/broker/pull_subs.h"
 #include "workers/broker/table.h"
-
-#define PULL_SUBS_MAX		20000	/* groups that never send a heartbeat, times their topics */
-#define PULL_SUB_EXPIRED_MS	600000
 
 struct cgroup {
 	struct consumer_group g;
@@ -46,20 +44,13 @@ struct by_client {
 	UT_hash_handle	 hh;
 };
 
-struct pull_sub {
-	char		*key;		/* "group topic" */
-	struct subscription *sub;
-	int64_t		 used_ms;	/* monotonic */
-	UT_hash_handle	 hh;
-};
-
 struct clients {
 	struct broker	*b;
 	struct cgroup	*consumers;
 	struct pgroup	*producers;
 	struct by_conn	*conns;
 	struct by_client *producer_ids;
-	struct pull_sub	*pull_subs;
+	struct pull_subs *pull_subs;
 	int64_t		 consumer_members, producer_members;
 };
 
@@ -546,60 +537,10 @@ clients_register_consumer(struct clients *c, const struct client_info *who, cons
 
 /* ---- subscriptions that came with pulls only */
 
-static void
-pull_sub_free(struct clients *c, struct pull_sub *p)
-{
-	HASH_DEL(c->pull_subs, p);
-	subscription_free(&p->sub);
-	free(p->key);
-	free(p);
-}
-
-static struct pull_sub *
-find_pull_sub(struct clients *c, struct slice group, struct slice topic)
-{
-	char key[600];
-	struct pull_sub *p = NULL;
-	size_t n = group.n + 1 + topic.n;
-
-	if (n > sizeof key)
-		return NULL;
-	memcpy(key, group.p, group.n);
-	key[group.n] = ' ';
-	memcpy(key + group.n + 1, topic.p, topic.n);
-	HASH_FIND(hh, c->pull_subs, key, n, p);
-	return p;
-}
-
-static struct subscription *
-copy_sub(const struct subscription *s)
-{
-	struct subscription *copy;
-
-	return subscription_make(s->topic, slice_of(s->text), slice_of(s->expression_type), s->version, &copy) == RC_OK ? copy : NULL;
-}
-
 void
 clients_note_pull_sub(struct clients *c, struct slice group, const struct subscription *s)
 {
-	struct pull_sub *p;
-
-	if (group.n == 0 || group.n > 255 || s->topic.n == 0 || s->topic.n > 255)
-		return;
-	p = find_pull_sub(c, group, s->topic);
-	if (p == NULL && HASH_COUNT(c->pull_subs) < PULL_SUBS_MAX) {
-		p = xcalloc(1, sizeof *p);
-		p->key = xasprintf("%.*s %.*s", (int)group.n, group.p, (int)s->topic.n, s->topic.p);
-		p->sub = copy_sub(s);
-		TABLE_ADD(c->pull_subs, key, p);
-	}
-	if (p == NULL)
-		return;
-	p->used_ms = clock_mono_ms();
-	if (p->sub == NULL || p->sub->version != s->version || strcmp(p->sub->text, s->text) != 0) {
-		subscription_free(&p->sub);
-		p->sub = copy_sub(s);
-	}
+	pull_subs_note(c->pull_subs, group, s);
 }
 
 const struct subscription *
@@ -607,20 +548,8 @@ clients_known_sub(struct clients *c, struct slice group, struct slice topic)
 {
 	const struct consumer_group *g = consumer_group_find(c, group);
 	const struct subscription *s = g != NULL ? consumer_group_sub(g, topic) : NULL;
-	const struct pull_sub *p = s == NULL && group.n > 0 && topic.n > 0 ? find_pull_sub(c, group, topic) : NULL;
 
-	return p != NULL ? p->sub : s;
-}
-
-static void
-expire_pull_subs(struct clients *c)
-{
-	int64_t now = clock_mono_ms();
-	struct pull_sub *p, *tmp;
-
-	HASH_ITER(hh, c->pull_subs, p, tmp)
-		if (now - p->used_ms > PULL_SUB_EXPIRED_MS)
-			pull_sub_free(c, p);
+	return s != NULL ? s : pull_subs_find(c->pull_subs, group, topic);
 }
 
 /* ---- expiry */
@@ -669,7 +598,7 @@ clients_expire(struct clients *c)
 		conn_unref(&expired[i]);
 	}
 	free(expired);
-	expire_pull_subs(c);
+	pull_subs_expire(c->pull_subs);
 }
 
 /* ---- life and the rest */
@@ -680,6 +609,7 @@ clients_new(struct broker *b)
 	struct clients *c = xcalloc(1, sizeof *c);
 
 	c->b = b;
+	c->pull_subs = pull_subs_new();
 	return c;
 }
 
@@ -688,7 +618,6 @@ clients_free(struct clients **cp)
 {
 	struct clients *c = *cp;
 	struct cgroup *cg, *cgtmp;
-	struct pull_sub *p, *ptmp;
 
 	if (c == NULL)
 		return;
@@ -697,8 +626,7 @@ clients_free(struct clients **cp)
 		cg->g.model = BROADCASTING;
 	while (c->conns != NULL)
 		leave(c, c->conns->list, "the broker stops");
-	HASH_ITER(hh, c->pull_subs, p, ptmp)
-		pull_sub_free(c, p);
+	pull_subs_free(&c->pull_subs);
 	free(c);
 	*cp = NULL;
 }

@@ -14,6 +14,7 @@
 
 #include "workers/broker/announce.h"
 #include "workers/broker/cfgfile.h"
+#include "workers/broker/system_topics.h"
 #include "workers/broker/table.h"
 #include "workers/broker/topic_attrs.h"
 
@@ -220,125 +221,53 @@ read_table(struct topics *t, json_t *table)
 
 /* ---- system topics */
 
-struct system_topic {
-	const char	*name;		/* printf pattern with one %s at most */
-	const char	*of;		/* fills it */
-	int32_t		 queues, perm;
-	bool		 wanted;
+struct making {
+	struct topics	*topics;
+	bool		 made;
 };
 
-static int32_t
-delay_levels(const struct broker_conf *c)
-{
-	struct slice rest = slice_of(c->messageDelayLevel), piece;
-	int32_t n = 0;
-
-	while (str_next(&rest, ' ', &piece))
-		n += piece.n > 0;
-	return n > 0 ? n : 18;
-}
-
-#define SYSTEM_TOPICS 14
+/* A topic that is there keeps what the operator made of it. */
 static void
-list_system_topics(const struct broker_conf *c, struct system_topic list[SYSTEM_TOPICS])
+make_system_topic(void *arg, struct slice name, int32_t queues, int32_t perm)
 {
-	const struct system_topic all[SYSTEM_TOPICS] = {
-	    {"SELF_TEST_TOPIC", "", 1, PERM_RW, true},
-	    {TEMPLATE_TOPIC, "", c->defaultTopicQueueNums, PERM_RW | PERM_INHERIT, c->autoCreateTopicEnable},
-	    {"BenchmarkTest", "", 1024, PERM_RW, true},
-	    {"%s", c->brokerClusterName, 16, PERM_INHERIT | (c->clusterTopicEnable ? PERM_RW : 0), true},
-	    {"%s", c->brokerName, 1, PERM_INHERIT | (c->brokerTopicEnable ? PERM_RW : 0), true},
-	    {"OFFSET_MOVED_EVENT", "", 1, PERM_RW, true},
-	    {"SCHEDULE_TOPIC_XXXX", "", delay_levels(c), PERM_RW, true},
-	    {"%s", c->msgTraceTopicName, 1, PERM_RW, c->traceTopicEnable},
-	    {"%s_REPLY_TOPIC", c->brokerClusterName, 1, PERM_RW, true},
-	    {"rmq_sys_REVIVE_LOG_%s", c->brokerClusterName, c->reviveQueueNum, PERM_RW, true},
-	    {"rmq_sys_SYNC_BROKER_MEMBER_%s", c->brokerName, 1, PERM_INHERIT, true},
-	    {"RMQ_SYS_TRANS_HALF_TOPIC", "", 1, PERM_RW, true},
-	    {"RMQ_SYS_TRANS_OP_HALF_TOPIC", "", 1, PERM_RW, true},
-	    {"rmq_sys_wheel_timer", "", 1, PERM_RW, c->timerWheelEnable},
-	};
+	struct making *m = arg;
+	struct entry *e;
 
-	memcpy(list, all, sizeof all);
+	if (find(m->topics, name) != NULL)
+		return;
+	e = entry_new(name);
+	e->t.read_queues = e->t.write_queues = queues;
+	e->t.perm = perm;
+	add(m->topics, e);
+	m->made = true;
 }
 
-/* True: one was made. A topic that is there keeps what the operator made of it. */
+/* True: one was made. */
 static bool
 make_system_topics(struct topics *t)
 {
-	struct system_topic list[SYSTEM_TOPICS];
-	bool made = false;
+	struct making m = {t, false};
 
-	list_system_topics(t->b->conf, list);
-	for (int i = 0; i < SYSTEM_TOPICS; i++) {
-		char *name = xasprintf(list[i].name, list[i].of);
-
-		if (list[i].wanted && *name != '\0' && find(t, slice_of(name)) == NULL) {
-			struct entry *e = entry_new(slice_of(name));
-
-			e->t.read_queues = e->t.write_queues = list[i].queues;
-			e->t.perm = list[i].perm;
-			add(t, e);
-			made = true;
-		}
-		free(name);
-	}
-	return made;
+	system_topics_each(t->b->conf, make_system_topic, &m);
+	return m.made;
 }
-
-static const char *const fixed_system_names[] = {"RMQ_SYS_TRACE_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC", "CHECKPOINT_TOPIC"};
 
 bool
 topic_is_system(const struct topics *t, struct slice name)
 {
-	struct system_topic list[SYSTEM_TOPICS];
-	bool is = slice_starts(name, "rmq_sys_");
-
-	for (size_t i = 0; !is && i < COUNT_OF(fixed_system_names); i++)
-		is = slice_is(name, fixed_system_names[i]);
-	list_system_topics(t->b->conf, list);
-	for (int i = 0; !is && i < SYSTEM_TOPICS; i++) {
-		char *system = xasprintf(list[i].name, list[i].of);
-
-		is = slice_is(name, system);
-		free(system);
-	}
-	return is;
+	return system_topic_is(t->b->conf, name);
 }
 
 void
 topics_put_system_json(struct topics *t, struct buf *out)
 {
-	struct system_topic list[SYSTEM_TOPICS];
-
-	buf_put_str(out, "{\"topicList\":[");
-	for (size_t i = 0; i < COUNT_OF(fixed_system_names); i++)
-		buf_printf(out, "%s\"%s\"", i > 0 ? "," : "", fixed_system_names[i]);
-	list_system_topics(t->b->conf, list);
-	for (int i = 0; i < SYSTEM_TOPICS; i++) {
-		char *name = xasprintf(list[i].name, list[i].of);
-		bool fixed = list[i].of[0] == '\0' && !slice_starts(slice_of(name), "rmq_sys_");
-
-		/* The fixed names count even when the topic was not made. */
-		if ((list[i].wanted || fixed) && *name != '\0' && strcmp(name, fixed_system_names[0]) != 0) {
-			buf_put_char(out, ',');
-			buf_put_json(out, slice_of(name));
-		}
-		free(name);
-	}
-	buf_put_str(out, "]}");
+	system_topics_put_json(t->b->conf, out);
 }
 
 bool
 topic_is_send_forbidden(struct slice name)
 {
-	static const char *const names[] = {"SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-	    "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT"};
-
-	for (size_t i = 0; i < COUNT_OF(names); i++)
-		if (slice_is(name, names[i]))
-			return true;
-	return false;
+	return system_topic_is_send_forbidden(name);
 }
 
 /* ---- names */
