@@ -34,6 +34,7 @@ struct flush {
 	ev_idle		 busy;		/* active while there is work: the loop does not sleep then */
 	ev_timer	 later;		/* ASYNC_FLUSH: the next look at what is unsynced */
 	int64_t		 synced_us;	/* when all was synced last (monotonic) */
+	int64_t		 looked_us;	/* when it was last decided to wait, or the sync if that is later */
 	int64_t		 sync_end_us;	/* end of the last sync while a spin may follow; 0 none */
 	struct group_spin spin;
 	ev_timer	 retry;
@@ -111,7 +112,7 @@ sync_log(struct flush *f)
 	pos_publish(&shm->flush.flushed, to);
 	worker_wake(f->w, WORKER_BROKER);
 	worker_wake(f->w, WORKER_HA);
-	f->synced_us = f->sync_end_us = end;
+	f->synced_us = f->looked_us = f->sync_end_us = end;
 }
 
 static bool
@@ -204,9 +205,10 @@ decide(const struct flush *f, int64_t *wait_ms)
 {
 	const struct node_shm *shm = f->w->shm;
 	struct group_rule r = rule_of(f);
+	int64_t now = clock_mono_us();
+	struct group_since since = {(now - f->synced_us) / 1000, (now - f->looked_us) / 1000};
 
-	return group_decide(&r, pos_read(&shm->broker.appended), pos_read(&shm->flush.flushed),
-	    (clock_mono_us() - f->synced_us) / 1000, wait_ms);
+	return group_decide(&r, pos_read(&shm->broker.appended), pos_read(&shm->flush.flushed), since, wait_ms);
 }
 
 static void
@@ -223,6 +225,7 @@ begin_wait(struct flush *f, int64_t wait_ms)
 {
 	disarm(f);
 	ev_idle_stop(f->w->loop, &f->busy);
+	ev_timer_stop(f->w->loop, &f->later);
 	ev_timer_set(&f->later, (double)wait_ms / 1000, 0.0);
 	ev_timer_start(f->w->loop, &f->later);
 }
@@ -238,30 +241,20 @@ begin_rest(struct flush *f)
 		begin_work(f);
 }
 
-/* ASYNC_FLUSH: what was appended after a rest waits one interval first, as in the original, so that more comes along. */
+/* The interval of ASYNC_FLUSH begins now. */
 static void
-look(struct flush *f)
+begin_interval(struct flush *f)
 {
-	if (f->failed)
-		disarm(f);
-	else if (marks_pending(&f->marks) || (rule_of(f).sync && is_appended(f))) {
-		begin_work(f);
-	} else if (is_appended(f)) {
-		if (!ev_is_active(&f->later) && !ev_is_active(&f->busy))
-			begin_wait(f, rule_of(f).interval_ms);
-	} else if (!ev_is_active(&f->busy)) {
-		begin_rest(f);
-	}
+	f->looked_us = clock_mono_us();
+	begin_wait(f, rule_of(f).interval_ms);
 }
 
-/* One sync of the log, if it is due, and one file or mark; then what comes next. */
+/* One sync of the log, if it is due, and one step with files; then what comes next. */
 static void
-work(struct ev_loop *loop, ev_idle *idle, int events)
+work(struct flush *f)
 {
-	struct flush *f = idle->data;
 	int64_t wait_ms = 0;
 
-	(void)loop, (void)events;
 	if (decide(f, &wait_ms) == GROUP_SYNC) {
 		note_gap(f);
 		sync_log(f);
@@ -272,9 +265,7 @@ work(struct ev_loop *loop, ev_idle *idle, int events)
 		return;
 	switch (decide(f, &wait_ms)) {
 	case GROUP_SYNC:
-		if (!rule_of(f).sync)
-			begin_wait(f, rule_of(f).interval_ms);
-		break;
+		break; /* the idle watcher is active: again next turn */
 	case GROUP_WAIT:
 		begin_wait(f, wait_ms);
 		break;
@@ -285,12 +276,37 @@ work(struct ev_loop *loop, ev_idle *idle, int events)
 }
 
 static void
+work_again(struct ev_loop *loop, ev_idle *idle, int events)
+{
+	(void)loop, (void)events;
+	work(idle->data);
+}
+
+/* Something has moved. What is appended after a rest waits one interval with ASYNC_FLUSH, so that more comes along. */
+static void
+look(struct flush *f)
+{
+	if (f->failed) {
+		disarm(f);
+	} else if (marks_pending(&f->marks) || (rule_of(f).sync && is_appended(f))) {
+		begin_work(f);
+		work(f);
+	} else if (is_appended(f)) {
+		if (!ev_is_active(&f->later) && !ev_is_active(&f->busy))
+			begin_interval(f);
+	} else if (!ev_is_active(&f->busy)) {
+		begin_rest(f);
+	}
+}
+
+static void
 waited(struct ev_loop *loop, ev_timer *t, int events)
 {
 	struct flush *f = t->data;
 
 	(void)loop, (void)events;
 	begin_work(f);
+	work(f);
 }
 
 /* ---- the worker's life */
@@ -361,7 +377,7 @@ flush_init(struct flush *f, struct worker *w)
 	paths_below(c, CHECKPOINT_NAME, path, sizeof(path));
 	if (marks_init(&f->marks, path, &e) != RC_OK)
 		worker_die(w, "%s", e.text);
-	ev_idle_init(&f->busy, work);
+	ev_idle_init(&f->busy, work_again);
 	ev_timer_init(&f->later, waited, 0.0, 0.0);
 	ev_timer_init(&f->retry, answer_again, 0.0, 0.0);
 	f->busy.data = f->later.data = f->retry.data = f;

@@ -7,17 +7,19 @@
 #define GAP_MAX_US  1000 /* a pause; longer ones count as this, so one idle night is forgotten after a few records */
 
 enum group_verdict
-group_decide(const struct group_rule *r, int64_t appended, int64_t flushed, int64_t since_ms, int64_t *wait_ms)
+group_decide(const struct group_rule *r, int64_t appended, int64_t flushed, struct group_since since, int64_t *wait_ms)
 {
 	*wait_ms = 0;
 	if (appended <= flushed)
 		return GROUP_REST;
-	if (r->sync || since_ms >= r->thorough_ms)
+	if (r->sync || since.sync_ms >= r->thorough_ms)
 		return GROUP_SYNC;
-	if (appended / GROUP_PAGE - flushed / GROUP_PAGE >= r->least_pages)
-		return GROUP_SYNC;
-	*wait_ms = MIN_OF(r->interval_ms, r->thorough_ms - since_ms);
-	return GROUP_WAIT;
+	*wait_ms = MIN_OF(r->interval_ms, r->thorough_ms - since.sync_ms);
+	if (since.look_ms < *wait_ms) {
+		*wait_ms -= since.look_ms;
+		return GROUP_WAIT;
+	}
+	return appended / GROUP_PAGE - flushed / GROUP_PAGE >= r->least_pages ? GROUP_SYNC : GROUP_WAIT;
 }
 
 int64_t

@@ -21,8 +21,11 @@ enum group_verdict {
 	GROUP_WAIT   /* something is, not enough: look again after *wait_ms */
 };
 
-/* since_ms: time since all was synced last. */
-enum group_verdict	group_decide(const struct group_rule *r, int64_t appended, int64_t flushed, int64_t since_ms,
+/* Times since all was synced last, and since the last look that decided to wait (or the sync, if that is later). */
+struct group_since {
+	int64_t	sync_ms, look_ms;
+};
+enum group_verdict	group_decide(const struct group_rule *r, int64_t appended, int64_t flushed, struct group_since since,
 			    int64_t *wait_ms);
 
 /*
