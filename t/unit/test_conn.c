@@ -443,6 +443,71 @@ paused_connection_keeps_its_frames(void)
 	wire_stop(&w);
 }
 
+/* A small generator of our own, so that a failure comes again. */
+static unsigned
+next_random(unsigned *state)
+{
+	*state = *state * 1103515245 + 12345;
+	return *state >> 16 & 0x7fff;
+}
+
+/* Frames must come whole and in order; every seventh pauses the connection. */
+static void
+check_order(struct wire *w, struct conn *c, struct command *cmd)
+{
+	CU_ASSERT_EQUAL(cmd->opaque, w->commands - 1);
+	for (size_t i = 0; i < cmd->body.n; i += 97)
+		CU_ASSERT_EQUAL_FATAL((uint8_t)cmd->body.p[i], (uint8_t)(cmd->opaque + (int)i));
+	if (cmd->opaque % 7 == 3)
+		conn_pause(c, true);
+}
+
+static void
+check_cuts(unsigned seed)
+{
+	static char body[70000];
+	struct wire w;
+	struct buf b = {0};
+	size_t at = 0;
+	int fd, count = 60;
+
+	for (int i = 0; i < count; i++) {
+		size_t n = next_random(&seed) % (i % 9 ? 3000 : sizeof(body));
+
+		for (size_t k = 0; k < n; k++)
+			body[k] = (char)(i + (int)k);
+		put_request(&b, REQ_HEART_BEAT, i, (struct slice){body, n});
+	}
+	wire_start(&w);
+	w.on_command = check_order;
+	fd = wire_peer(&w);
+	while (at < b.len) {
+		size_t n = next_random(&seed) % (next_random(&seed) % 4 ? 40 : 30000) + 1;
+		ssize_t k = send(fd, b.p + at, MIN_OF(n, b.len - at), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		at += k > 0 ? (size_t)k : 0;
+		if (next_random(&seed) % 3)
+			wire_turn(&w);
+		if (next_random(&seed) % 5 == 0)
+			conn_pause(w.last, false);
+	}
+	while (w.commands < count && turns_until(&w, w.commands == count || w.last->priv->paused))
+		conn_pause(w.last, false);
+	CU_ASSERT_EQUAL(w.commands, count);
+	CU_ASSERT_EQUAL(w.closed, 0);
+	CU_ASSERT_EQUAL(w.set.priv->partial_bytes, 0);
+	close(fd);
+	buf_free(&b);
+	wire_stop(&w);
+}
+
+static void
+any_cuts_of_a_stream_give_the_same_frames(void)
+{
+	for (unsigned seed = 1; seed <= 40; seed++)
+		check_cuts(seed);
+}
+
 static void
 held_reference_outlives_the_connection(void)
 {
@@ -666,7 +731,7 @@ TEST_MAIN("remoting/conn", TEST(request_is_answered), TEST(frames_in_single_byte
     TEST(references_are_sent_in_their_place), TEST(largest_frame_is_taken), TEST(slow_reader_is_not_read_over_the_high_mark),
     TEST(peer_that_takes_nothing_is_closed), TEST(idle_connection_is_closed), TEST(frame_that_does_not_become_whole_is_closed),
     TEST(bytes_that_are_no_frame_close_with_a_sentence), TEST(closing_in_a_handler_sends_what_was_put_and_drops_the_rest),
-    TEST(paused_connection_keeps_its_frames), TEST(held_reference_outlives_the_connection),
+    TEST(paused_connection_keeps_its_frames), TEST(any_cuts_of_a_stream_give_the_same_frames), TEST(held_reference_outlives_the_connection),
     TEST(reference_may_be_dropped_after_the_set), TEST(connections_over_the_limit_are_refused),
     TEST(unfinished_frames_are_bounded_in_total), TEST(thousand_idle_connections_cost_little),
     TEST(accepting_pauses_without_descriptors_and_goes_on), TEST(refused_connect_is_a_close_with_a_sentence),
