@@ -299,7 +299,9 @@ class Cluster:
 
     def kill_all(self):
         """kill -9 of the supervisor and all workers at once: as a crash of the machine without loss of the page cache."""
-        pids = [self.proc.pid] + [w["pid"] for w in self.status()["workers"]]
+        # the supervisor first, so that nothing is started anew meanwhile; a worker that is just down has no pid
+        os.kill(self.proc.pid, signal.SIGSTOP)
+        pids = [self.proc.pid] + [w["pid"] for w in self.status()["workers"] if w["pid"] > 0]
         for sig in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 try:
@@ -356,7 +358,8 @@ class Cluster:
         return [w for w in self.status()["workers"] if w["role"] in (role, {"broker": "broker-store"}.get(role))]
 
     def pid(self, role):
-        return self.workers(role)[0]["pid"]
+        """Of the running worker of that role; waits for it if it is just being started."""
+        return until(f"{role} runs", lambda: self.workers(role)[0]["pid"])
 
     def kill(self, role, sig=signal.SIGKILL):
         """Kills the worker of that role and returns its pid."""
