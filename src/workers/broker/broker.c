@@ -296,19 +296,6 @@ patience_over(struct ev_loop *loop, ev_timer *t, int events)
 /* ---- once a second */
 
 static void
-save_offsets(struct broker *b)
-{
-	int64_t now = clock_mono_ms();
-	struct err e;
-
-	if (now - b->offsets_saved_ms < b->conf->flushConsumerOffsetInterval)
-		return;
-	b->offsets_saved_ms = now;
-	if (offsets_save(b->offsets, &e) != RC_OK)
-		log_error("consumer offsets were not saved: %s", e.text);
-}
-
-static void
 publish_counts(struct broker *b)
 {
 	struct shm_line_broker *line = &b->w->shm->broker;
@@ -363,7 +350,6 @@ on_second(struct worker *w)
 	hold_second(b->hold);
 	cold_second(b->cold);
 	brstats_second(b->stats);
-	save_offsets(b);
 	if (b->seconds % CLIENTS_SECONDS == 0)
 		clients_expire(b->clients);
 	if (b->seconds % ORDERLY_SECONDS == 0)

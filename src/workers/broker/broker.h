@@ -69,7 +69,6 @@ struct broker {
 	char		 failed_why[256];
 	bool		 left;		/* the name servers know that we stop */
 	unsigned	 seconds, stop_seconds;
-	int64_t		 offsets_saved_ms;
 	int64_t		 conf_changes, conf_changed_ms; /* by updateBrokerConfig */
 	ev_prepare	 turn_end;
 	ev_idle		 more;		/* started while there is more to dispatch: the loop must not sleep */

@@ -15,11 +15,12 @@
 #include "workers/broker/bgsync.h"
 
 #define RETRY_SECONDS 5.0
+#define DELAY_MIN_MS  20
 
 struct cfgfile {
 	struct broker	*b;
 	char		*path, *dir;
-	double		 delay;
+	const int32_t	*delay_ms;
 	void		(*put)(void *arg, struct buf *out);
 	void		*arg;
 	bool		 changed;
@@ -36,6 +37,12 @@ static struct ev_loop *
 loop_of(const struct cfgfile *f)
 {
 	return f->b->w->loop;
+}
+
+static double
+delay_of(const struct cfgfile *f)
+{
+	return MAX_OF(*f->delay_ms, DELAY_MIN_MS) / 1000.;
 }
 
 static void
@@ -67,7 +74,7 @@ stop_background(struct cfgfile *f)
 	f->fd = -1;
 	f->overtaken = false;
 	if (f->changed)
-		write_later(f, f->failing ? RETRY_SECONDS : f->delay);
+		write_later(f, f->failing ? RETRY_SECONDS : delay_of(f));
 }
 
 static void
@@ -167,7 +174,7 @@ cancel_background(struct cfgfile *f)
 /* ---- life */
 
 struct cfgfile *
-cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *arg, struct buf *out), void *arg)
+cfgfile_new(struct broker *b, const char *name, const int32_t *delay_ms, void (*put)(void *arg, struct buf *out), void *arg)
 {
 	struct cfgfile *f = xcalloc(1, sizeof *f);
 
@@ -178,7 +185,7 @@ cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *
 	/* A store that was never used has no such folder yet; if it cannot be made, the first write says why. */
 	(void)mkdir(b->conf->storePathRootDir, 0700);
 	(void)mkdir(f->dir, 0700);
-	f->delay = delay_ms / 1000.;
+	f->delay_ms = delay_ms;
 	f->put = put;
 	f->arg = arg;
 	ev_init(&f->timer, on_timer);
@@ -216,7 +223,7 @@ void
 cfgfile_changed(struct cfgfile *f)
 {
 	f->changed = true;
-	write_later(f, f->delay);
+	write_later(f, delay_of(f));
 }
 
 enum rc

@@ -12,8 +12,9 @@
 
 struct cfgfile;
 
-/* put writes the whole text. delay_ms: how long a mark may wait. */
-struct cfgfile	*cfgfile_new(struct broker *b, const char *name, int delay_ms, void (*put)(void *arg, struct buf *out), void *arg);
+/* put writes the whole text. *delay_ms: how long a mark may wait; it may change meanwhile, and must outlive the file. */
+struct cfgfile	*cfgfile_new(struct broker *b, const char *name, const int32_t *delay_ms, void (*put)(void *arg, struct buf *out),
+		    void *arg);
 /* Writes what is still marked. */
 void		 cfgfile_free(struct cfgfile **f);
 const char	*cfgfile_path(const struct cfgfile *f);

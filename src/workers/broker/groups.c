@@ -12,10 +12,11 @@
 #include "workers/broker/cfgfile.h"
 #include "workers/broker/table.h"
 
-#define SAVE_DELAY_MS		100
 #define REMOVED_KEEP_SECONDS	1.0	/* how long others of the turn may still hold a removed group */
 #define NAME_MAX_BYTES		255
 #define SYSTEM_PREFIX		"CID_RMQ_SYS_"
+
+static const int32_t save_delay_ms = 100;
 
 struct entry {
 	struct group	 g;
@@ -191,7 +192,7 @@ groups_new(struct broker *b)
 	struct groups *g = xcalloc(1, sizeof *g);
 
 	g->b = b;
-	g->file = cfgfile_new(b, "subscriptionGroup.json", SAVE_DELAY_MS, put_file, g);
+	g->file = cfgfile_new(b, "subscriptionGroup.json", &save_delay_ms, put_file, g);
 	g->forbidden = json_object();
 	g->version.timestamp = clock_wall_ms();
 	ev_timer_init(&g->removed_timer, on_removed_timer, REMOVED_KEEP_SECONDS, 0.);

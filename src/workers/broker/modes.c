@@ -8,7 +8,8 @@
 
 #include "workers/broker/cfgfile.h"
 
-#define SAVE_DELAY_MS 100
+
+static const int32_t save_delay_ms = 100;
 
 struct modes {
 	struct cfgfile	*file;
@@ -36,7 +37,7 @@ modes_new(struct broker *b)
 {
 	struct modes *m = xcalloc(1, sizeof *m);
 
-	m->file = cfgfile_new(b, "messageRequestMode.json", SAVE_DELAY_MS, put_file, m);
+	m->file = cfgfile_new(b, "messageRequestMode.json", &save_delay_ms, put_file, m);
 	m->map = json_object();
 	return m;
 }

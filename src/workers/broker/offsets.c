@@ -290,7 +290,7 @@ offsets_new(struct broker *b)
 	struct offsets *o = xcalloc(1, sizeof *o);
 
 	o->b = b;
-	o->file = cfgfile_new(b, "consumerOffset.json", MAX_OF(100, b->conf->flushConsumerOffsetInterval), put_file, o);
+	o->file = cfgfile_new(b, "consumerOffset.json", &b->conf->flushConsumerOffsetInterval, put_file, o);
 	o->bucket_count = BUCKETS_FIRST;
 	o->buckets = xcalloc(o->bucket_count, sizeof(struct entry *));
 	o->version.timestamp = clock_wall_ms();

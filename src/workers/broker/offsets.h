@@ -9,6 +9,7 @@
 
 struct offsets	*offsets_new(struct broker *b);
 enum rc		 offsets_load(struct offsets *o, struct err *e) MUST_CHECK;
+/* Now, if anything has changed: at a clean stop. While running the file is written by itself. */
 enum rc		 offsets_save(struct offsets *o, struct err *e) MUST_CHECK;
 void		 offsets_free(struct offsets **o);
 /* -1: none is stored. */

@@ -18,13 +18,14 @@
 #include "workers/broker/table.h"
 #include "workers/broker/topic_attrs.h"
 
-#define SAVE_DELAY_MS		100
 #define REMOVED_KEEP_SECONDS	1.0	/* how long others of the turn may still hold a removed topic */
 #define NAME_MAX_BYTES		127
 #define RETRY_NAME_MAX_BYTES	255
 #define QUEUE_SLOTS_MAX		65536
 #define PERM_RW			(PERM_READ | PERM_WRITE)
 #define TEMPLATE_TOPIC		"TBW102"
+
+static const int32_t save_delay_ms = 100;
 
 struct entry {
 	struct topic	 t;
@@ -306,7 +307,7 @@ topics_new(struct broker *b)
 	struct topics *t = xcalloc(1, sizeof *t);
 
 	t->b = b;
-	t->file = cfgfile_new(b, "topics.json", SAVE_DELAY_MS, put_file, t);
+	t->file = cfgfile_new(b, "topics.json", &save_delay_ms, put_file, t);
 	t->mapping_ms = t->version.timestamp = clock_wall_ms();
 	ev_timer_init(&t->removed_timer, on_removed_timer, REMOVED_KEEP_SECONDS, 0.);
 	t->removed_timer.data = t;
