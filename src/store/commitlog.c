@@ -522,37 +522,39 @@ is_zero(const char *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* Reads one chunk and zeroes it where it is not. *at moves on; holes are passed over. 0 or errno. */
+/* Reads one chunk and zeroes it where it is not. *at moves on; holes are passed over. *quiet: zero bytes in a row. 0 or errno. */
 static int
-clear_chunk(struct commitlog *l, char *buf, int64_t *at, int64_t to, bool *changed)
+clear_chunk(struct commitlog *l, char *buf, int64_t *at, int64_t to, int64_t *quiet, bool *changed)
 {
 	off_t data = lseek(l->fd, (off_t)(*at - l->fd_from), SEEK_DATA);
-	int64_t step;
 	ssize_t n;
 
 	if (data < 0 && errno == ENXIO) {
 		*at = to; /* only a hole is left */
 		return 0;
 	}
-	if (data > 0 && l->fd_from + (int64_t)data > *at)
+	if (data > 0 && l->fd_from + (int64_t)data > *at) {
+		*quiet += MIN_OF(l->fd_from + (int64_t)data, to) - *at;
 		*at = MIN_OF(l->fd_from + (int64_t)data, to);
-	step = MIN_OF(to - *at, (int64_t)ZERO_CHUNK);
-	n = pread(l->fd, buf, (size_t)step, (off_t)(*at - l->fd_from));
+	}
+	n = pread(l->fd, buf, (size_t)MIN_OF(to - *at, (int64_t)ZERO_CHUNK), (off_t)(*at - l->fd_from));
 	if (n < 0)
 		return errno;
-	if (n == 0)
+	if (n == 0 && *at < to)
 		return EIO;
 	*at += n;
+	*quiet += n;
 	if (is_zero(buf, (size_t)n))
 		return 0;
 	*changed = true;
+	*quiet = 0;
 	return zero_range(l, *at - n, n);
 }
 
 static enum rc
-clear_tail(struct commitlog *l, int64_t end, int64_t scan, bool *changed, struct err *e)
+clear_tail(struct commitlog *l, int64_t end, int64_t quiet_max, bool *changed, struct err *e)
 {
-	int64_t at = end, to = segs_start(&l->segs, end) + l->segs.file_bytes;
+	int64_t at = end, to = segs_start(&l->segs, end) + l->segs.file_bytes, quiet = 0;
 	char *buf;
 	int err = 0;
 
@@ -560,11 +562,9 @@ clear_tail(struct commitlog *l, int64_t end, int64_t scan, bool *changed, struct
 		return RC_OK;
 	if (open_writer(l, end, e) != RC_OK)
 		return RC_IO;
-	if (scan > 0)
-		to = MIN_OF(to, end + scan);
 	buf = xmalloc(ZERO_CHUNK);
-	while (at < to && err == 0)
-		err = clear_chunk(l, buf, &at, to, changed);
+	while (at < to && err == 0 && (quiet_max == 0 || quiet < quiet_max))
+		err = clear_chunk(l, buf, &at, to, &quiet, changed);
 	free(buf);
 	if (err == 0)
 		return RC_OK;
@@ -574,12 +574,12 @@ clear_tail(struct commitlog *l, int64_t end, int64_t scan, bool *changed, struct
 }
 
 enum rc
-commitlog_cut(struct commitlog *l, int64_t end, int64_t scan, bool *changed, struct err *e)
+commitlog_cut(struct commitlog *l, int64_t end, int64_t quiet_max, bool *changed, struct err *e)
 {
 	enum rc rc = drop_segments_behind(l, end, changed, e);
 
 	if (rc == RC_OK)
-		rc = clear_tail(l, end, scan, changed, e);
+		rc = clear_tail(l, end, quiet_max, changed, e);
 	if (rc == RC_OK)
 		commitlog_set_end(l, end);
 	return rc;

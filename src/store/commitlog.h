@@ -80,10 +80,11 @@ void	commitlog_forget(struct commitlog *l, int64_t min);
 bool	commitlog_resident(struct commitlog *l, int64_t at, size_t n);
 
 /*
- * For recovery: the log ends at `end`. Removes later segments and makes sure that `scan` bytes behind the end (0: all of its
- * segment) are zero, so that nothing stale is taken for a record. *changed: something was written or removed.
+ * For recovery: the log ends at `end`. Removes later segments and zeroes what stands behind the end in its segment, so that
+ * nothing stale is taken for a record: all of it, or (quiet_max > 0) until so many bytes in a row are zero. *changed: something
+ * was written or removed.
  */
-enum rc	commitlog_cut(struct commitlog *l, int64_t end, int64_t scan, bool *changed, struct err *e) MUST_CHECK;
+enum rc	commitlog_cut(struct commitlog *l, int64_t end, int64_t quiet_max, bool *changed, struct err *e) MUST_CHECK;
 /* fdatasync of the segment that holds `at`; not while the loop runs. */
 enum rc	commitlog_sync(struct commitlog *l, int64_t at, struct err *e) MUST_CHECK;
 

@@ -15,8 +15,12 @@ add_hit(void *arg, int64_t physical)
 {
 	struct search *q = arg;
 
+	const struct query_result *r = q->r;
+
 	if (physical < q->s->log.min || physical >= q->s->log.end)
 		return true; /* removed since */
+	if (r->count > 0 && r->physical[r->count - 1] == physical)
+		return true; /* the original indexes a record twice at times, when it recovers */
 	q->r->physical[q->r->count++] = physical;
 	return q->r->count < q->max;
 }

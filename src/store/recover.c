@@ -20,7 +20,7 @@
 #include "common/log.h"
 #include "store/store_int.h"
 
-#define SCAN_TAIL (64 << 20) /* behind the end, where no more than a turn's bytes can be stale */
+#define RECORD_EXTRA (64 << 10) /* a record may be larger than maxMessageSize by this */
 
 struct recovery {
 	struct store	*s;
@@ -279,6 +279,18 @@ sync_log(struct recovery *r, struct err *e)
 	return RC_OK;
 }
 
+/*
+ * How many zero bytes in a row say that nothing stale comes behind them: what a dead writer left are records without a gap, but
+ * a body may itself be zeros. After a crash of the host pages may be missing anywhere: 0, everything is looked at.
+ */
+static int64_t
+quiet_bytes(const struct recovery *r)
+{
+	if (r->crashed && !r->known)
+		return 0;
+	return 2 * (MAX_OF((int64_t)r->s->conf->maxMessageSize, 0) + RECORD_EXTRA);
+}
+
 static enum rc
 bring_in_step(struct recovery *r, struct err *e)
 {
@@ -286,7 +298,7 @@ bring_in_step(struct recovery *r, struct err *e)
 	enum rc rc = cut_queues(r, e);
 
 	if (rc == RC_OK)
-		rc = commitlog_cut(&s->log, r->end, r->crashed && !r->known ? 0 : SCAN_TAIL, &r->changed, e);
+		rc = commitlog_cut(&s->log, r->end, quiet_bytes(r), &r->changed, e);
 	if (rc == RC_OK)
 		rc = cut_index(r, e);
 	if (rc == RC_OK)

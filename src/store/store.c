@@ -35,7 +35,7 @@ abort_stands(const struct store *s)
 }
 
 static enum rc
-put_abort(const struct store *s, struct err *e)
+put_abort(const struct store *s, bool stands, struct err *e)
 {
 	char path[PATH_MAX], pid[32];
 	int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid()), fd;
@@ -43,12 +43,12 @@ put_abort(const struct store *s, struct err *e)
 
 	snprintf(path, sizeof(path), "%s/" ABORT_NAME, s->root);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	ok = fd >= 0 && write(fd, pid, (size_t)n) == n && fsync(fd) == 0;
+	ok = fd >= 0 && write(fd, pid, (size_t)n) == n && (stands || fsync(fd) == 0);
 	if (!ok)
 		err_set(e, "cannot make %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	return ok ? dir_sync(s->root, e) : errno == ENOSPC ? RC_FULL : RC_IO;
+	return !ok ? RC_IO : stands ? RC_OK : dir_sync(s->root, e);
 }
 
 static void
@@ -153,7 +153,7 @@ open_and_recover(struct store *s, struct err *e)
 	atomic_store(&s->shm->broker.state, NODE_RECOVERING);
 	rc = recover_run(s, abort_found, positions_known(s, state, abort_found), e);
 	if (rc == RC_OK)
-		rc = put_abort(s, e);
+		rc = put_abort(s, abort_found, e);
 	return rc;
 }
 
