@@ -6,8 +6,8 @@
  */
 #include "remoting/batch.h"
 
-#define BATCH_FIXED	20 /* up to and with the body's length */
-#define BATCH_MIN	(BATCH_FIXED + 2)
+#define BATCH_FIXED 20 /* up to and with the body's length */
+#define BATCH_MIN   (BATCH_FIXED + 2)
 
 enum rc
 batch_next(struct slice *rest, struct batch_item *item)

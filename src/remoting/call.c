@@ -1,7 +1,8 @@
 /*
  * call: requests of ours that wait for their answers.
  *
- * Open calls are found by their opaque number, which is unique in the process; one timer looks for those whose time is over.
+ * Open calls are found by their opaque number, which is unique in the process; one timer looks for those whose time is
+ * over.
  */
 #include "remoting/call.h"
 
@@ -13,19 +14,19 @@
 #define TICK_S 0.05
 
 struct call {
-	int32_t		opaque;
-	struct conn	*conn;	/* holds a reference */
-	call_done	*done;
-	void		*arg;
-	int64_t		 deadline_ms;
-	UT_hash_handle	 hh;
+	int32_t opaque;
+	struct conn *conn; /* holds a reference */
+	call_done *done;
+	void *arg;
+	int64_t deadline_ms;
+	UT_hash_handle hh;
 };
 
 struct calls {
-	struct ev_loop	*loop;
-	struct call	*open;
-	int32_t		 last;
-	ev_timer	 tick;
+	struct ev_loop *loop;
+	struct call *open;
+	int32_t last;
+	ev_timer tick;
 };
 
 /* Ends one call. It is out of the table before done runs, which may begin others. */
@@ -98,7 +99,8 @@ next_opaque(struct calls *cs)
 }
 
 void
-call_begin(struct call_out *o, struct calls *cs, struct conn *c, int code, int64_t timeout_ms, call_done *done, void *arg)
+call_begin(struct call_out *o, struct calls *cs, struct conn *c, int code, int64_t timeout_ms, call_done *done,
+	   void *arg)
 {
 	o->conn = c;
 	o->calls = cs;

@@ -15,8 +15,8 @@ struct calls	*calls_new(struct ev_loop *loop);
 void		 calls_free(struct calls **c);
 
 /*
- * Begins a request on c: put remark, fields with frame_*, then call_end, which takes the body and sends it all. done may be NULL:
- * one-way. The codec is JSON.
+ * Begins a request on c: put remark, fields with frame_*, then call_end, which takes the body and sends it all. done may
+ * be NULL: one-way. The codec is JSON. Nothing else may be put into c->out in between.
  */
 struct call_out {
 	struct frame_out f;
@@ -27,7 +27,8 @@ struct call_out {
 	int64_t		 timeout_ms;
 	int32_t		 opaque;
 };
-void	call_begin(struct call_out *o, struct calls *cs, struct conn *c, int code, int64_t timeout_ms, call_done *done, void *arg);
+void	call_begin(struct call_out *o, struct calls *cs, struct conn *c, int code, int64_t timeout_ms, call_done *done,
+	    void *arg);
 void	call_end(struct call_out *o, struct slice body);
 /* From on_command: an answer. True: it belonged to a call, which is done now. */
 bool	call_answered(struct calls *cs, struct conn *c, struct command *cmd);

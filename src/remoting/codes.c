@@ -4,8 +4,8 @@
 #include "remoting/codes.h"
 
 struct code_name {
-	int		code;
-	const char	*name;
+	int code;
+	const char *name;
 };
 
 #define REQUEST_CODE(NAME, number) {number, #NAME},

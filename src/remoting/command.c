@@ -8,8 +8,9 @@
 #include "common/str.h"
 #include "remoting/header.h"
 
-static const char *const language_names[LANGUAGES] = {"JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP",
-					     "GO", "PHP", "OMS", "RUST", "NODE_JS"};
+static const char *const language_names[LANGUAGES] = {"JAVA",   "CPP",  "DOTNET", "PYTHON", "DELPHI",
+						      "ERLANG", "RUBY", "OTHER",  "HTTP",   "GO",
+						      "PHP",    "OMS",  "RUST",   "NODE_JS"};
 
 const char *
 language_name(int language)

@@ -1,8 +1,9 @@
 /*
  * command: one remoting frame: decoded in place, encoded into a buf.
  *
- * Decoding allocates nothing: slices point into the frame, and escapes in JSON strings are resolved in place, so the frame
- * must be writable and must outlive the command. Both header codecs are read; an answer uses the codec of its request.
+ * Decoding allocates nothing: slices point into the frame, and escapes in JSON strings are resolved in place, so the
+ * frame must be writable and must outlive the command. Both header codecs are read; an answer uses the codec of its
+ * request.
  */
 #ifndef REMOTING_COMMAND_H
 #define REMOTING_COMMAND_H

@@ -13,9 +13,9 @@
 #include "common/mem.h"
 #include "remoting/conn_priv.h"
 
-#define ACCEPT_BATCH	64	/* connections taken in one event */
-#define REMARK_MAX	1024
-#define LIMIT_LINES	10	/* log lines a minute about bad peers */
+#define ACCEPT_BATCH 64 /* connections taken in one event */
+#define REMARK_MAX   1024
+#define LIMIT_LINES  10 /* log lines a minute about bad peers */
 
 int64_t
 conn_turn_ms(struct conn_set *s)
@@ -342,8 +342,9 @@ accept_failed(struct listener *l, int error)
 	if (error == EAGAIN)
 		return false;
 	if (log_allowed(&limit, LIMIT_LINES))
-		log_error("cannot accept connections (%s), %zu are open: trying again in a second; raise LimitNOFILE if it stays",
-		    strerror(error), l->set->count);
+		log_error("cannot accept connections (%s), %zu are open: trying again in a second; raise LimitNOFILE "
+			  "if it stays",
+			  strerror(error), l->set->count);
 	ev_io_stop(l->set->loop, &l->io);
 	l->paused = true;
 	return false;
@@ -426,7 +427,7 @@ sweep_one(struct conn *c, int64_t now)
 		conn_bad(c, "the peer took nothing of %zu bytes for %d s", conn_out_pending(c), CONN_STALL_MS / 1000);
 	} else if (conn_in_overdue(c, now)) {
 		conn_bad(c, "a frame was begun %lld s ago and is not complete (%zu bytes came)",
-		    (long long)(now - p->partial_ms) / 1000, p->tail_len);
+			 (long long)(now - p->partial_ms) / 1000, p->tail_len);
 	} else if (idle_ms > 0 && now - p->last_ms > idle_ms) {
 		conn_close(c, "no traffic for %lld s", (long long)idle_ms / 1000);
 	}
@@ -458,7 +459,8 @@ sweep_cb(struct ev_loop *loop, ev_timer *w, int revents)
 void
 conn_set_init(struct conn_set *s, struct ev_loop *loop, const struct conn_ops *ops, void *owner)
 {
-	*s = (struct conn_set){.loop = loop, .ops = ops, .owner = owner, .idle_ms = CONN_IDLE_MS, .partial_limit = CONN_PARTIAL_TOTAL};
+	*s = (struct conn_set){
+	    .loop = loop, .ops = ops, .owner = owner, .idle_ms = CONN_IDLE_MS, .partial_limit = CONN_PARTIAL_TOTAL};
 	s->priv = xcalloc(1, sizeof(*s->priv));
 	ev_timer_init(&s->priv->sweep, sweep_cb, 1., 1.);
 	ev_timer_init(&s->priv->resume, resume_cb, 0., 0.);

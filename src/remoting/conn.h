@@ -1,13 +1,14 @@
 /*
  * conn: one TCP connection that carries frames both ways, accepted or opened by us.
  *
- * In:  one read(2) of as much as the socket has; the frames are walked in place and given to on_command one by one. A frame
- *      and its slices are valid until the end of the loop turn.
- * Out: answers are put into `out`; bytes of the log are sent by reference. Everything goes out with one writev at the end of
- *      the turn (conn_set_flush); what the socket does not take by then is copied and waits for it. Over the high mark the
- *      connection is not read any more, until its output is below the low mark; a peer that takes nothing for
- *      CONN_STALL_MS is closed.
- * End: conn_close is the one way. on_close is called once, from conn_set_flush; the memory goes when the last reference does.
+ * In:  one read(2) of as much as the socket has; the frames are walked in place and given to on_command one by one. A
+ *      frame and its slices are valid until the end of the loop turn.
+ * Out: answers are put into `out`; bytes of the log are sent by reference. Everything goes out with one writev at the
+ *      end of the turn (conn_set_flush); what the socket does not take by then is copied and waits for it. Over the
+ *      high mark the connection is not read any more, until its output is below the low mark; a peer that takes nothing
+ *      for CONN_STALL_MS is closed.
+ * End: conn_close is the one way. on_close is called once, from conn_set_flush; the memory goes when the last reference
+ *      does.
  */
 #ifndef REMOTING_CONN_H
 #define REMOTING_CONN_H
@@ -77,20 +78,28 @@ void	conn_ref(struct conn *c);
 void	conn_unref(struct conn **c);	/* sets it to NULL */
 /* Output was put into c->out: send it at the end of the turn. */
 void	conn_kick(struct conn *c);
-/* Bytes behind what is in c->out now, sent without a copy if the socket takes them this turn. p must stay valid to its end. */
+/*
+ * Bytes behind what is in c->out now, sent without a copy if the socket takes them this turn. p must stay valid to its
+ * end.
+ */
 void	conn_put_ref(struct conn *c, const void *p, size_t n);
 /* How many bytes wait to be sent. */
 size_t	conn_out_pending(const struct conn *c);
 /* Stop or go on reading requests of this connection (a bound elsewhere is full). */
 void	conn_pause(struct conn *c, bool paused);
-/* The one way to end it. Output of this turn is still tried. The reason goes to on_close, and to the log at debug level. */
+/*
+ * The one way to end it. Output of this turn is still tried. The reason goes to on_close, and to the log at debug level.
+ */
 void	conn_close(struct conn *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* As conn_close, for what the peer did wrong: counted and logged (limited) with its address. */
 void	conn_bad(struct conn *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Opens one; on_open or on_close follows. The caller gets a reference. RC_IO: not even started, sentence in e. */
 enum rc	conn_open(struct conn_set *s, const struct addr *a, struct conn **out, struct err *e) MUST_CHECK;
 
-/* Whole answers in one call. The remark may be NULL; body SLICE_NONE. Nothing is sent for a one-way request or a closed connection. */
+/*
+ * Whole answers in one call. The remark may be NULL; body SLICE_NONE. Nothing is sent for a one-way request or a closed
+ * connection.
+ */
 void	conn_answer(struct conn *c, const struct request_id *id, int code, const char *remark_fmt, ...) PRINTF_LIKE(4, 5);
 void	conn_answer_body(struct conn *c, const struct request_id *id, int code, struct slice body);
 

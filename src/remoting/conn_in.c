@@ -1,9 +1,10 @@
 /*
  * conn_in: reading frames.
  *
- * A read goes into a chunk that all connections of the set share and that lives to the end of the turn; frames are handled
- * where they lie. Only what is no whole frame yet is copied into a tail of the connection's own, so an idle connection holds
- * nothing. A large frame is read into the tail itself, which grows with what has really come, never with what was announced.
+ * A read goes into a chunk that all connections of the set share and that lives to the end of the turn; frames are
+ * handled where they lie. Only what is no whole frame yet is copied into a tail of the connection's own, so an idle
+ * connection holds nothing. A large frame is read into the tail itself, which grows with what has really come, never
+ * with what was announced.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -12,15 +13,15 @@
 #include "common/mem.h"
 #include "remoting/conn_priv.h"
 
-#define CHUNK_BYTES	(1u << 20)
-#define CHUNKS_KEPT	8
-#define READ_MAX	(256u << 10)	/* bytes of one connection in one turn */
-#define READ_MAX_BUSY	(16u << 10)	/* ... once the turn has read TURN_BUSY bytes */
-#define READ_MAX_FULL	(4u << 10)	/* ... TURN_FULL bytes */
-#define TURN_BUSY	(16u << 20)
-#define TURN_FULL	(64u << 20)
-#define TAIL_COPY_MAX	(8u << 10)	/* a shorter tail is copied in front of the next read, a longer one read into */
-#define PARTIAL_RATE	64		/* bytes per millisecond which a large frame must have to be given more time */
+#define CHUNK_BYTES   (1u << 20)
+#define CHUNKS_KEPT   8
+#define READ_MAX      (256u << 10) /* bytes of one connection in one turn */
+#define READ_MAX_BUSY (16u << 10)  /* ... once the turn has read TURN_BUSY bytes */
+#define READ_MAX_FULL (4u << 10)   /* ... TURN_FULL bytes */
+#define TURN_BUSY     (16u << 20)
+#define TURN_FULL     (64u << 20)
+#define TAIL_COPY_MAX (8u << 10) /* a shorter tail is copied in front of the next read, a longer one read into */
+#define PARTIAL_RATE  64         /* bytes per millisecond which a large frame must have to be given more time */
 
 static size_t
 read_allowance(const struct conn_set_priv *sp)
@@ -97,8 +98,10 @@ close_largest(struct conn_set *s)
 			worst = c;
 	if (worst == NULL)
 		return;
-	conn_bad(worst, "unfinished frames take %zu bytes, more than the limit of %zu, and this connection holds most of them (%zu)",
-	    s->priv->partial_bytes, s->partial_limit, worst->priv->tail_cap);
+	conn_bad(worst,
+		 "unfinished frames take %zu bytes, more than the limit of %zu, and this connection holds most of them "
+		 "(%zu)",
+		 s->priv->partial_bytes, s->partial_limit, worst->priv->tail_cap);
 	conn_in_free(worst);
 }
 
@@ -280,8 +283,8 @@ conn_in_readable(struct conn *c)
 }
 
 /*
- * A frame has CONN_PARTIAL_MS, and more in proportion to what came of it: a slow line may carry a large message, but a byte
- * now and then keeps nothing open.
+ * A frame has CONN_PARTIAL_MS, and more in proportion to what came of it: a slow line may carry a large message, but a
+ * byte now and then keeps nothing open.
  */
 bool
 conn_in_overdue(const struct conn *c, int64_t now_ms)

@@ -1,9 +1,9 @@
 /*
  * conn_out: sending what a turn put out.
  *
- * conn.out holds our own bytes; out_refs are bytes of others that belong between them. All goes out with one call. What the
- * socket does not take is copied into conn.out, since nobody promises the others' bytes beyond the turn, and then waits for
- * the socket.
+ * conn.out holds our own bytes; out_refs are bytes of others that belong between them. All goes out with one call. What
+ * the socket does not take is copied into conn.out, since nobody promises the others' bytes beyond the turn, and then
+ * waits for the socket.
  */
 #include <errno.h>
 #include <sys/uio.h>
@@ -11,9 +11,9 @@
 #include "common/mem.h"
 #include "remoting/conn_priv.h"
 
-#define IOV_BATCH	512
-#define POOL_BUF_MAX	(1u << 20)	/* larger buffers are given back to the system */
-#define POOL_BUF_MIN	(4u << 10)
+#define IOV_BATCH    512
+#define POOL_BUF_MAX (1u << 20) /* larger buffers are given back to the system */
+#define POOL_BUF_MIN (4u << 10)
 
 size_t
 conn_out_pending(const struct conn *c)

@@ -6,8 +6,8 @@
  */
 #include "remoting/header.h"
 
-#define BIN_FIXED	21
-#define BIN_TO_REMARK	13 /* bytes before the remark's length */
+#define BIN_FIXED     21
+#define BIN_TO_REMARK 13 /* bytes before the remark's length */
 
 /* Takes n bytes off *s. False: they are not there. */
 static bool

@@ -1,10 +1,10 @@
 /*
  * header_json: the JSON codec of a header, scanned in place: no tree, no allocation.
  *
- * Reads what the clients write: keys in any order, white space, unknown keys with values of any kind, numbers, booleans and
- * null as ext values. Escapes are resolved where they stand, since the result is never longer. Bytes that are no UTF-8 pass
- * through: the properties of a message may hold any.
- * Writes ext values as JSON strings only: the C++ client reads nothing else.
+ * Reads what the clients write: keys in any order, white space, unknown keys with values of any kind, numbers, booleans
+ * and null as ext values. Escapes are resolved where they stand, since the result is never longer. Bytes that are no
+ * UTF-8 pass through: the properties of a message may hold any. Writes ext values as JSON strings only: the C++ client
+ * reads nothing else.
  */
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -13,11 +13,11 @@
 #include "common/str.h"
 #include "remoting/header.h"
 
-#define JSON_DEPTH_MAX	32
+#define JSON_DEPTH_MAX 32
 
 struct js {
-	char		*p, *end, *start;
-	struct err	*e;
+	char *p, *end, *start;
+	struct err *e;
 };
 
 static enum rc
@@ -30,7 +30,8 @@ bad(const struct js *j, const char *what)
 static inline void
 skip_space(struct js *j)
 {
-	while (j->p < j->end && (uint8_t)*j->p <= ' ' && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
+	while (j->p < j->end && (uint8_t)*j->p <= ' ' &&
+	       (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
 		j->p++;
 }
 
@@ -269,7 +270,8 @@ skip_string(struct js *j)
 static bool
 is_token_char(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' || c == '.';
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' ||
+	       c == '.';
 }
 
 /* A number, true, false or null as it stands. */
@@ -425,8 +427,8 @@ find_end(char *p, char *end)
 }
 
 /*
- * The usual member, `"name":"value"` without white space, and without escapes in the name. False: nothing was taken. Half of
- * a header's time goes here.
+ * The usual member, `"name":"value"` without white space, and without escapes in the name. False: nothing was taken.
+ * Half of a header's time goes here.
  */
 static inline bool
 take_usual(struct js *j, struct slice *name, struct slice *value, enum rc *rc)
@@ -570,8 +572,8 @@ put_number(char *w, int32_t v)
 }
 
 #define STRINGIFY_(x) #x
-#define STRINGIFY(x) STRINGIFY_(x)
-#define BEGIN_ROOM 192 /* prefix, the constant text and three numbers */
+#define STRINGIFY(x)  STRINGIFY_(x)
+#define BEGIN_ROOM    192 /* prefix, the constant text and three numbers */
 
 void
 header_json_begin(struct frame_out *f, int code, int flag, int32_t opaque)

@@ -89,7 +89,8 @@ enum rc		 adm_cluster(struct adm *a, json_t **borrowed) MUST_CHECK;
 /* NOTFOUND: no route. */
 enum rc		 adm_route(struct adm *a, const char *topic, json_t **out) MUST_CHECK;
 /* The brokers of a cluster, or of all when it is NULL; sorted. RC_NOTFOUND: there is no such cluster. */
-enum rc		 adm_brokers_of_cluster(struct adm *a, const char *cluster, enum adm_which which, struct adm_brokers *out) MUST_CHECK;
+enum rc		 adm_brokers_of_cluster(struct adm *a, const char *cluster, enum adm_which which,
+		    struct adm_brokers *out) MUST_CHECK;
 /* One per broker name of the topic's route: its master, or whoever has the lowest id. */
 enum rc		 adm_brokers_of_topic(struct adm *a, const char *topic, struct adm_brokers *out) MUST_CHECK;
 /* By -b (an address) or -c (a cluster), one of which must be given. */

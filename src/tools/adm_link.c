@@ -6,9 +6,9 @@
 #include "tools/adm.h"
 
 struct adm_link {
-	struct adm_link	*next;
-	char		*address;	/* as asked for */
-	struct ask	 ask;
+	struct adm_link *next;
+	char *address; /* as asked for */
+	struct ask ask;
 };
 
 static struct adm_link *

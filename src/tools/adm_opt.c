@@ -108,7 +108,9 @@ adm_parse(struct adm *a, int argc, char **argv)
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, letters, lo, NULL)) != -1) {
 		if (c == '?' || c == ':') {
-			return adm_misused(a, c == ':' ? "%s needs a value" : "%s is no option of this command (-h lists them)", argv[optind - 1]);
+			return adm_misused(
+			    a, c == ':' ? "%s needs a value" : "%s is no option of this command (-h lists them)",
+			    argv[optind - 1]);
 		}
 		a->values[c] = optarg ? optarg : "";
 	}
@@ -151,8 +153,8 @@ adm_number(struct adm *a, char letter, int64_t dflt, int64_t min, int64_t max, i
 		return RC_OK;
 	if (str_i64(str_trim(slice_of(text)), v) == RC_OK && *v >= min && *v <= max)
 		return RC_OK;
-	return adm_misused(a, "%s must be a whole number from %lld to %lld, not '%s'", option_name(a, letter, name), (long long)min,
-	    (long long)max, text);
+	return adm_misused(a, "%s must be a whole number from %lld to %lld, not '%s'", option_name(a, letter, name),
+			   (long long)min, (long long)max, text);
 }
 
 enum rc
@@ -190,9 +192,11 @@ adm_time(struct adm *a, char letter, int64_t dflt, int64_t *ms)
 	if (str_i64(slice_of(text), ms) == RC_OK)
 		return RC_OK;
 	rest = strptime(text, "%Y-%m-%d#%H:%M:%S", &tm);
-	if (rest && (*rest == '\0' || (*rest == ':' && str_i64(slice_of(rest + 1), &part) == RC_OK && part >= 0 && part < 1000))) {
+	if (rest && (*rest == '\0' ||
+		     (*rest == ':' && str_i64(slice_of(rest + 1), &part) == RC_OK && part >= 0 && part < 1000))) {
 		*ms = (int64_t)mktime(&tm) * 1000 + part;
 		return RC_OK;
 	}
-	return adm_misused(a, "%s must be now, milliseconds since 1970 or yyyy-MM-dd#HH:mm:ss:SSS, not '%s'", option_name(a, letter, name), text);
+	return adm_misused(a, "%s must be now, milliseconds since 1970 or yyyy-MM-dd#HH:mm:ss:SSS, not '%s'",
+			   option_name(a, letter, name), text);
 }

@@ -41,7 +41,8 @@ add_broker(struct adm_brokers *b, const char *cluster, const char *name, int64_t
 static void
 add_addresses(struct adm_brokers *b, const json_t *data, enum adm_which which)
 {
-	const char *id_text, *lowest = NULL, *cluster = json_get_str(data, "cluster", ""), *name = json_get_str(data, "brokerName", "");
+	const char *id_text, *lowest = NULL, *cluster = json_get_str(data, "cluster", ""),
+			     *name = json_get_str(data, "brokerName", "");
 	int64_t id, lowest_id = INT64_MAX;
 	json_t *addrs = json_object_get(data, "brokerAddrs"), *address;
 

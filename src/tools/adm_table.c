@@ -147,8 +147,8 @@ adm_version_text(int64_t version, char buf[32])
 	if (version < 212 || version >= 613)
 		snprintf(buf, 32, version >= 613 ? "HIGHER_VERSION" : "%lld", (long long)version);
 	else
-		snprintf(buf, 32, "V%lld_%lld_%lld%s", (long long)(4 + i / 100), (long long)(i / 10 % 10), (long long)(i % 10),
-		    version % 2 ? "" : "_SNAPSHOT");
+		snprintf(buf, 32, "V%lld_%lld_%lld%s", (long long)(4 + i / 100), (long long)(i / 10 % 10),
+			 (long long)(i % 10), version % 2 ? "" : "_SNAPSHOT");
 	return buf;
 }
 

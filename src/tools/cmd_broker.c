@@ -119,7 +119,8 @@ code_point(const unsigned char *p, unsigned len)
 	return u;
 }
 
-/* A character beyond ASCII as \uXXXX, twice if it takes a pair; a broken byte as U+FFFD. Returns how many bytes it had. */
+/* A character beyond ASCII as \uXXXX, twice if it takes a pair; a broken byte as U+FFFD. Returns how many bytes it had.
+ */
 static unsigned
 put_unicode(struct buf *b, const char *p)
 {

@@ -24,16 +24,20 @@ load_row(const struct adm_broker *b, const json_t *t)
 	json_t *row;
 
 	in = xasprintf("%.2f(%s,%sms)", first_number(t, "putTps"), json_get_str(t, "sendThreadPoolQueueSize", "0"),
-	    json_get_str(t, "sendThreadPoolQueueHeadWaitTimeMills", "0"));
-	out = xasprintf("%.2f(%s,%sms|%s,%sms)", first_number(t, "getTransferredTps"), json_get_str(t, "pullThreadPoolQueueSize", "0"),
-	    json_get_str(t, "pullThreadPoolQueueHeadWaitTimeMills", "0"), json_get_str(t, "ackThreadPoolQueueSize", "0"),
-	    json_get_str(t, "ackThreadPoolQueueHeadWaitTimeMills", "0"));
-	timer = xasprintf("%s-%s(%.1fw, %.1f, %.1f)", json_get_str(t, "timerReadBehind", "0"), json_get_str(t, "timerOffsetBehind", "0"),
-	    first_number(t, "timerCongestNum") / 10000, first_number(t, "timerEnqueueTps"), first_number(t, "timerDequeueTps"));
-	row = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:s}", "cluster", b->cluster, "broker", b->name, "id",
-	    (json_int_t)b->id, "address", b->address, "version", json_get_str(t, "brokerVersionDesc", ""), "in", in, "out", out, "timer",
-	    timer, "pageCacheWait", json_get_str(t, "pageCacheLockTimeMills", "0"), "hours", hours < 0 ? 0 : hours, "space",
-	    first_number(t, "commitLogDiskRatio"), "active", json_get_str(t, "brokerActive", ""));
+		       json_get_str(t, "sendThreadPoolQueueHeadWaitTimeMills", "0"));
+	out = xasprintf("%.2f(%s,%sms|%s,%sms)", first_number(t, "getTransferredTps"),
+			json_get_str(t, "pullThreadPoolQueueSize", "0"),
+			json_get_str(t, "pullThreadPoolQueueHeadWaitTimeMills", "0"),
+			json_get_str(t, "ackThreadPoolQueueSize", "0"),
+			json_get_str(t, "ackThreadPoolQueueHeadWaitTimeMills", "0"));
+	timer = xasprintf("%s-%s(%.1fw, %.1f, %.1f)", json_get_str(t, "timerReadBehind", "0"),
+			  json_get_str(t, "timerOffsetBehind", "0"), first_number(t, "timerCongestNum") / 10000,
+			  first_number(t, "timerEnqueueTps"), first_number(t, "timerDequeueTps"));
+	row = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:s}", "cluster", b->cluster, "broker", b->name,
+			"id", (json_int_t)b->id, "address", b->address, "version",
+			json_get_str(t, "brokerVersionDesc", ""), "in", in, "out", out, "timer", timer, "pageCacheWait",
+			json_get_str(t, "pageCacheLockTimeMills", "0"), "hours", hours < 0 ? 0 : hours, "space",
+			first_number(t, "commitLogDiskRatio"), "active", json_get_str(t, "brokerActive", ""));
 	free(in);
 	free(out);
 	free(timer);
@@ -49,24 +53,33 @@ difference(const json_t *t, const char *more, const char *less)
 static json_t *
 count_row(const struct adm_broker *b, const json_t *t)
 {
-	return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "cluster", b->cluster, "broker", b->name, "address", b->address, "inYesterday",
-	    (json_int_t)difference(t, "msgPutTotalTodayMorning", "msgPutTotalYesterdayMorning"), "outYesterday",
-	    (json_int_t)difference(t, "msgGetTotalTodayMorning", "msgGetTotalYesterdayMorning"), "inToday",
-	    (json_int_t)difference(t, "msgPutTotalTodayNow", "msgPutTotalTodayMorning"), "outToday",
+	return json_pack(
+	    "{s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "cluster", b->cluster, "broker", b->name, "address", b->address,
+	    "inYesterday", (json_int_t)difference(t, "msgPutTotalTodayMorning", "msgPutTotalYesterdayMorning"),
+	    "outYesterday", (json_int_t)difference(t, "msgGetTotalTodayMorning", "msgGetTotalYesterdayMorning"),
+	    "inToday", (json_int_t)difference(t, "msgPutTotalTodayNow", "msgPutTotalTodayMorning"), "outToday",
 	    (json_int_t)difference(t, "msgGetTotalTodayNow", "msgGetTotalTodayMorning"));
 }
 
 static void
 print_rows(struct adm *a, bool counts, json_t *rows)
 {
-	static const struct adm_col load[] = {
-	    {"cluster", "#Cluster Name", false}, {"broker", "#Broker Name", false}, {"id", "#BID", false}, {"address", "#Addr", false},
-	    {"version", "#Version", false}, {"in", "#InTPS(LOAD)", true}, {"out", "#OutTPS(LOAD)", true},
-	    {"timer", "#Timer(Progress)", true}, {"pageCacheWait", "#PCWait(ms)", true}, {"hours", "#Hour", true},
-	    {"space", "#SPACE", true}, {"active", "#ACTIVATED", false}};
+	static const struct adm_col load[] = {{"cluster", "#Cluster Name", false},
+					      {"broker", "#Broker Name", false},
+					      {"id", "#BID", false},
+					      {"address", "#Addr", false},
+					      {"version", "#Version", false},
+					      {"in", "#InTPS(LOAD)", true},
+					      {"out", "#OutTPS(LOAD)", true},
+					      {"timer", "#Timer(Progress)", true},
+					      {"pageCacheWait", "#PCWait(ms)", true},
+					      {"hours", "#Hour", true},
+					      {"space", "#SPACE", true},
+					      {"active", "#ACTIVATED", false}};
 	static const struct adm_col count[] = {
-	    {"cluster", "#Cluster Name", false}, {"broker", "#Broker Name", false}, {"inYesterday", "#InTotalYest", true},
-	    {"outYesterday", "#OutTotalYest", true}, {"inToday", "#InTotalToday", true}, {"outToday", "#OutTotalToday", true}};
+	    {"cluster", "#Cluster Name", false},   {"broker", "#Broker Name", false},
+	    {"inYesterday", "#InTotalYest", true}, {"outYesterday", "#OutTotalYest", true},
+	    {"inToday", "#InTotalToday", true},    {"outToday", "#OutTotalToday", true}};
 
 	if (counts)
 		adm_rows(a, count, COUNT_OF(count), rows);
@@ -88,8 +101,9 @@ list_once(struct adm *a)
 
 		if (adm_end_json(a, adm_begin(a, b->address, REQ_GET_BROKER_RUNTIME_INFO), &info) != RC_OK) {
 			adm_failed(a, b->name);
-			json_array_append_new(rows, json_pack("{s:s,s:s,s:I,s:s,s:s}", "cluster", b->cluster, "broker", b->name, "id",
-			    (json_int_t)b->id, "address", b->address, "active", "no answer"));
+			json_array_append_new(rows, json_pack("{s:s,s:s,s:I,s:s,s:s}", "cluster", b->cluster, "broker",
+							      b->name, "id", (json_int_t)b->id, "address", b->address,
+							      "active", "no answer"));
 			continue;
 		}
 		json_array_append_new(rows, (counts ? count_row : load_row)(b, json_object_get(info, "table")));
@@ -134,7 +148,7 @@ change_perm(struct adm *a, int code, const char *verb, const char *count_field)
 			frame_field(&k->f, "brokerName", slice_of(broker));
 		if (adm_end(a, k, SLICE_NONE) == RC_OK)
 			adm_done(a, "%s write perm of broker[%s] in name server[%s] OK, %d", verb, broker, ns,
-			    field_i32(&k->answer, count_field, 0));
+				 field_i32(&k->answer, count_field, 0));
 		else
 			adm_failed(a, ns);
 		free(ns);

@@ -5,8 +5,11 @@
 
 #include "tools/adm.h"
 
-static const struct adm_col client_cols[] = {{"clientId", "#ClientId", false}, {"clientAddr", "#ClientAddr", false},
-    {"language", "#Language", false}, {"versionText", "#Version", false}, {"broker", "#Broker", false}};
+static const struct adm_col client_cols[] = {{"clientId", "#ClientId", false},
+					     {"clientAddr", "#ClientAddr", false},
+					     {"language", "#Language", false},
+					     {"versionText", "#Version", false},
+					     {"broker", "#Broker", false}};
 
 /* Adds the connections that one broker has. */
 static void
@@ -19,26 +22,30 @@ add_clients(json_t *rows, const char *broker, const json_t *body)
 	json_array_foreach (json_object_get(body, "connectionSet"), i, c) {
 		int64_t v = json_get_i64(c, "version", 0);
 
-		json_array_append_new(rows, json_pack("{s:s,s:s,s:s,s:I,s:s,s:s}", "clientId", json_get_str(c, "clientId", ""), "clientAddr",
-		    json_get_str(c, "clientAddr", ""), "language", json_get_str(c, "language", ""), "version", (json_int_t)v, "versionText",
-		    adm_version_text(v, version), "broker", broker));
+		json_array_append_new(rows, json_pack("{s:s,s:s,s:s,s:I,s:s,s:s}", "clientId",
+						      json_get_str(c, "clientId", ""), "clientAddr",
+						      json_get_str(c, "clientAddr", ""), "language",
+						      json_get_str(c, "language", ""), "version", (json_int_t)v,
+						      "versionText", adm_version_text(v, version), "broker", broker));
 	}
 }
 
 static void
 print_subscriptions(struct adm *a, const json_t *body)
 {
-	static const struct adm_col cols[] = {{"topic", "#Topic", false}, {"type", "#Type", false}, {"expression", "#SubExpression", false}};
+	static const struct adm_col cols[] = {
+	    {"topic", "#Topic", false}, {"type", "#Type", false}, {"expression", "#SubExpression", false}};
 	json_t *rows = json_array(), *s;
 	const char *topic;
 
 	json_object_foreach (json_object_get(body, "subscriptionTable"), topic, s)
-		json_array_append_new(rows, json_pack("{s:s,s:s,s:s}", "topic", topic, "type", json_get_str(s, "expressionType", "TAG"),
-		    "expression", json_get_str(s, "subString", "")));
+		json_array_append_new(rows, json_pack("{s:s,s:s,s:s}", "topic", topic, "type",
+						      json_get_str(s, "expressionType", "TAG"), "expression",
+						      json_get_str(s, "subString", "")));
 	puts("\nBelow is subscription:");
 	adm_rows(a, cols, COUNT_OF(cols), rows);
 	printf("\nConsumeType: %s\nMessageModel: %s\nConsumeFromWhere: %s\n", json_get_str(body, "consumeType", ""),
-	    json_get_str(body, "messageModel", ""), json_get_str(body, "consumeFromWhere", ""));
+	       json_get_str(body, "messageModel", ""), json_get_str(body, "consumeFromWhere", ""));
 }
 
 static enum rc
@@ -55,7 +62,8 @@ consumer_brokers(struct adm *a, struct adm_brokers *out)
 	return rc == RC_NOTFOUND ? adm_brokers_of_cluster(a, NULL, ADM_MASTERS, out) : rc;
 }
 
-/* Clients connect to every broker they use, so all brokers are asked; what the group is comes from the first that knows it. */
+/* Clients connect to every broker they use, so all brokers are asked; what the group is comes from the first that knows
+ * it. */
 static enum rc
 ask_all(struct adm *a, const struct adm_brokers *brokers, int code, const char *field, json_t *rows, json_t **first)
 {

@@ -64,16 +64,22 @@ static enum rc
 group_config(struct adm *a, json_t *conf)
 {
 	static const struct {
-		char		letter;
-		const char	*key;
-		bool		dflt;
-	} bools[] = {{'s', "consumeEnable", true}, {'m', "consumeFromMinEnable", false}, {'d', "consumeBroadcastEnable", false},
-	    {'o', "consumeMessageOrderly", false}, {'a', "notifyConsumerIdsChangedEnable", true}};
+		char letter;
+		const char *key;
+		bool dflt;
+	} bools[] = {{'s', "consumeEnable", true},
+		     {'m', "consumeFromMinEnable", false},
+		     {'d', "consumeBroadcastEnable", false},
+		     {'o', "consumeMessageOrderly", false},
+		     {'a', "notifyConsumerIdsChangedEnable", true}};
 	static const struct {
-		char		letter;
-		const char	*key;
-		int64_t		dflt;
-	} numbers[] = {{'q', "retryQueueNums", 1}, {'r', "retryMaxTimes", 16}, {'i', "brokerId", 0}, {'w', "whichBrokerWhenConsumeSlowly", 1}};
+		char letter;
+		const char *key;
+		int64_t dflt;
+	} numbers[] = {{'q', "retryQueueNums", 1},
+		       {'r', "retryMaxTimes", 16},
+		       {'i', "brokerId", 0},
+		       {'w', "whichBrokerWhenConsumeSlowly", 1}};
 	enum rc rc = set_policy(a, conf);
 
 	json_object_set_new(conf, "groupName", adm_json_text(slice_of(adm_value(a, 'g'))));
@@ -147,7 +153,8 @@ cmd_delete_sub_group(struct adm *a)
 			frame_field_bool(&k->f, "removeOffset", clean); /* as 4.9 calls it */
 		}
 		if (adm_end(a, k, SLICE_NONE) == RC_OK)
-			adm_done(a, "delete subscription group [%s] from broker [%s] success.", group, brokers.v[i].address);
+			adm_done(a, "delete subscription group [%s] from broker [%s] success.", group,
+				 brokers.v[i].address);
 		else
 			adm_failed(a, brokers.v[i].address);
 	}
@@ -158,8 +165,8 @@ cmd_delete_sub_group(struct adm *a)
 }
 
 struct reset_wish {
-	int64_t	time, offset, queue;
-	bool	force;
+	int64_t time, offset, queue;
+	bool force;
 };
 
 static enum rc
@@ -202,8 +209,9 @@ reset_at(struct adm *a, const char *address, const struct reset_wish *w, json_t 
 	json_object_foreach (json_object_get(body, "offsetTable"), key, offset) {
 		json_t *q = adm_queue_key(key);
 
-		json_array_append_new(rows, json_pack("{s:s,s:I,s:I}", "broker", json_get_str(q, "brokerName", ""), "queue",
-		    (json_int_t)json_get_i64(q, "queueId", 0), "offset", (json_int_t)json_integer_value(offset)));
+		json_array_append_new(rows, json_pack("{s:s,s:I,s:I}", "broker", json_get_str(q, "brokerName", ""),
+						      "queue", (json_int_t)json_get_i64(q, "queueId", 0), "offset",
+						      (json_int_t)json_integer_value(offset)));
 		json_decref(q);
 	}
 	json_decref(body);
@@ -213,14 +221,16 @@ reset_at(struct adm *a, const char *address, const struct reset_wish *w, json_t 
 enum rc
 cmd_reset_offset(struct adm *a)
 {
-	static const struct adm_col cols[] = {{"broker", "#brokerName", false}, {"queue", "#queueId", true}, {"offset", "#offset", true}};
+	static const struct adm_col cols[] = {
+	    {"broker", "#brokerName", false}, {"queue", "#queueId", true}, {"offset", "#offset", true}};
 	struct adm_brokers brokers = {0};
 	json_t *rows = json_array();
 	struct reset_wish w;
 	enum rc rc = take_reset(a, &w);
 
 	if (rc == RC_OK)
-		rc = adm_value(a, 'b') ? adm_brokers_of_options(a, ADM_MASTERS, &brokers) : adm_brokers_of_topic(a, adm_value(a, 't'), &brokers);
+		rc = adm_value(a, 'b') ? adm_brokers_of_options(a, ADM_MASTERS, &brokers)
+				       : adm_brokers_of_topic(a, adm_value(a, 't'), &brokers);
 	for (size_t i = 0; rc == RC_OK && i < brokers.n; i++)
 		if (reset_at(a, brokers.v[i].address, &w, rows) != RC_OK)
 			adm_failed(a, brokers.v[i].address);

@@ -9,20 +9,20 @@
 #include "common/str.h"
 #include "tools/adm.h"
 
-#define PULL_BATCH	32
-#define PULL_SUBSCRIBED 4	/* sysFlag: the request brings its subscription; without the bit for waiting */
-#define BODY_MAX	(16u << 20)
+#define PULL_BATCH      32
+#define PULL_SUBSCRIBED 4 /* sysFlag: the request brings its subscription; without the bit for waiting */
+#define BODY_MAX        (16u << 20)
 
 /* A queue to send to or to read from. */
 struct queue {
-	const char	*broker, *address;	/* of the route and of the brokers list */
-	int64_t		 id;
+	const char *broker, *address; /* of the route and of the brokers list */
+	int64_t id;
 };
 
 struct queues {
 	struct adm_brokers brokers;
-	struct queue	*v;
-	size_t		 n;
+	struct queue *v;
+	size_t n;
 };
 
 static const char *
@@ -40,7 +40,8 @@ add_queues(struct adm *a, struct queues *q, const json_t *data, const char *coun
 	const char *name = json_get_str(data, "brokerName", ""), *address = address_of(&q->brokers, name);
 	int64_t count = json_get_i64(data, count_key, 0);
 
-	if (address == NULL || !(json_get_i64(data, "perm", 0) & perm) || (adm_value(a, 'b') && strcmp(adm_value(a, 'b'), name) != 0))
+	if (address == NULL || !(json_get_i64(data, "perm", 0) & perm) ||
+	    (adm_value(a, 'b') && strcmp(adm_value(a, 'b'), name) != 0))
 		return;
 	for (int64_t id = 0; id < count && id < 65536; id++) {
 		if (only >= 0 && id != only)
@@ -80,7 +81,7 @@ find_queues(struct adm *a, const char *topic, int perm, struct queues *q, json_t
 	if (q->n > 0)
 		return RC_OK;
 	err_set(&a->e, "topic %s has no queue to %s%s", topic, perm == 2 ? "write to" : "read from",
-	    adm_value(a, 'b') || only >= 0 ? " at that broker and queue id" : "");
+		adm_value(a, 'b') || only >= 0 ? " at that broker and queue id" : "");
 	return RC_NOTFOUND;
 }
 
@@ -119,12 +120,16 @@ send_result(int code)
 	}
 }
 
-/* Three answers besides success say that the message is there, but not as safe as wanted: they are a result, not a failure. */
+/* Three answers besides success say that the message is there, but not as safe as wanted: they are a result, not a
+ * failure. */
 static enum rc
 send_to(struct adm *a, const struct queue *q)
 {
-	static const struct adm_col cols[] = {{"broker", "#Broker Name", false}, {"queue", "#QID", false}, {"result", "#Send Result", false},
-	    {"msgId", "#MsgId", false}, {"offset", "#Offset", true}};
+	static const struct adm_col cols[] = {{"broker", "#Broker Name", false},
+					      {"queue", "#QID", false},
+					      {"result", "#Send Result", false},
+					      {"msgId", "#MsgId", false},
+					      {"offset", "#Offset", true}};
 	struct ask *k = adm_begin(a, q->address, REQ_SEND_MESSAGE_V2);
 	struct buf props = {0};
 	char id[33];
@@ -144,9 +149,10 @@ send_to(struct adm *a, const struct queue *q)
 	rc = adm_end(a, k, slice_of(adm_value(a, 'p')));
 	if (rc != RC_OK && (rc != RC_INVAL || send_result(k->answer.code) == NULL))
 		return rc;
-	adm_rows(a, cols, COUNT_OF(cols), json_pack("[{s:s,s:I,s:s,s:s,s:I}]", "broker", q->broker, "queue",
-	    (json_int_t)field_i64(&k->answer, "queueId", q->id), "result", send_result(k->answer.code), "msgId", id, "offset",
-	    (json_int_t)field_i64(&k->answer, "queueOffset", -1)));
+	adm_rows(a, cols, COUNT_OF(cols),
+		 json_pack("[{s:s,s:I,s:s,s:s,s:I}]", "broker", q->broker, "queue",
+			   (json_int_t)field_i64(&k->answer, "queueId", q->id), "result", send_result(k->answer.code),
+			   "msgId", id, "offset", (json_int_t)field_i64(&k->answer, "queueOffset", -1)));
 	return RC_OK;
 }
 
@@ -162,10 +168,12 @@ cmd_send_message(struct adm *a)
 	}
 	rc = find_queues(a, adm_value(a, 't'), 2, &q, &route);
 	if (rc == RC_NOTFOUND && route == NULL) {
-		/* as a producer does: a topic that is not there yet is made at the first message, by the default topic's route */
+		/* as a producer does: a topic that is not there yet is made at the first message, by the default
+		 * topic's route */
 		rc = find_queues(a, "TBW102", 2, &q, &route);
 		if (rc == RC_NOTFOUND)
-			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves", adm_value(a, 't'));
+			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves",
+				adm_value(a, 't'));
 	}
 	if (rc == RC_OK)
 		rc = send_to(a, &q.v[(uint64_t)clock_mono_us() % q.n]);
@@ -220,12 +228,14 @@ message_json(const struct message *m, const char *broker)
 	message_id_text(&m->store_host, m->physical, offset_id);
 	body = plain_body(m, &memory);
 	j = json_pack("{s:o,s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:i,s:i,s:I,s:o,s:o}", "msgId",
-	    unique.n ? adm_json_text(unique) : json_string(offset_id), "offsetMsgId", offset_id, "topic", adm_json_text(m->topic), "broker",
-	    broker, "queueId", (json_int_t)m->queue_id, "queueOffset", (json_int_t)m->queue_offset, "commitLogOffset",
-	    (json_int_t)m->physical, "storeSize", (json_int_t)m->size, "bornTimestamp", (json_int_t)m->born_ms, "storeTimestamp",
-	    (json_int_t)m->store_ms, "bornHost", addr_text(&m->born_host, born), "storeHost", addr_text(&m->store_host, store), "sysFlag",
-	    (int)m->sysflag, "flag", (int)m->flag, "reconsumeTimes", (json_int_t)m->reconsume_times, "properties", props_json(m->props[0]),
-	    "body", adm_json_text(body));
+		      unique.n ? adm_json_text(unique) : json_string(offset_id), "offsetMsgId", offset_id, "topic",
+		      adm_json_text(m->topic), "broker", broker, "queueId", (json_int_t)m->queue_id, "queueOffset",
+		      (json_int_t)m->queue_offset, "commitLogOffset", (json_int_t)m->physical, "storeSize",
+		      (json_int_t)m->size, "bornTimestamp", (json_int_t)m->born_ms, "storeTimestamp",
+		      (json_int_t)m->store_ms, "bornHost", addr_text(&m->born_host, born), "storeHost",
+		      addr_text(&m->store_host, store), "sysFlag", (int)m->sysflag, "flag", (int)m->flag,
+		      "reconsumeTimes", (json_int_t)m->reconsume_times, "properties", props_json(m->props[0]), "body",
+		      adm_json_text(body));
 	free(memory);
 	return j;
 }
@@ -236,10 +246,11 @@ print_line(const json_t *j)
 	const json_t *props = json_object_get(j, "properties");
 	char when[32];
 
-	printf("MSGID: %s %s queue %lld offset %lld stored %s size %lld tags %s keys %s BODY: %s\n", json_get_str(j, "msgId", ""),
-	    json_get_str(j, "broker", ""), (long long)json_get_i64(j, "queueId", 0), (long long)json_get_i64(j, "queueOffset", 0),
-	    adm_time_text(json_get_i64(j, "storeTimestamp", 0), when), (long long)json_get_i64(j, "storeSize", 0),
-	    json_get_str(props, "TAGS", "-"), json_get_str(props, "KEYS", "-"), json_get_str(j, "body", ""));
+	printf("MSGID: %s %s queue %lld offset %lld stored %s size %lld tags %s keys %s BODY: %s\n",
+	       json_get_str(j, "msgId", ""), json_get_str(j, "broker", ""), (long long)json_get_i64(j, "queueId", 0),
+	       (long long)json_get_i64(j, "queueOffset", 0), adm_time_text(json_get_i64(j, "storeTimestamp", 0), when),
+	       (long long)json_get_i64(j, "storeSize", 0), json_get_str(props, "TAGS", "-"),
+	       json_get_str(props, "KEYS", "-"), json_get_str(j, "body", ""));
 }
 
 static void
@@ -248,22 +259,26 @@ print_long(const json_t *j)
 	const json_t *props = json_object_get(j, "properties");
 	char born[32], stored[32], *all = json_dumps(props, JSON_COMPACT | JSON_SORT_KEYS);
 
-	printf("OffsetID:            %s\nTopic:               %s\nTags:                [%s]\nKeys:                [%s]\n",
-	    json_get_str(j, "offsetMsgId", ""), json_get_str(j, "topic", ""), json_get_str(props, "TAGS", ""), json_get_str(props, "KEYS", ""));
-	printf("Queue ID:            %lld\nQueue Offset:        %lld\nCommitLog Offset:    %lld\nReconsume Times:     %lld\n",
-	    (long long)json_get_i64(j, "queueId", 0), (long long)json_get_i64(j, "queueOffset", 0),
-	    (long long)json_get_i64(j, "commitLogOffset", 0), (long long)json_get_i64(j, "reconsumeTimes", 0));
+	printf(
+	    "OffsetID:            %s\nTopic:               %s\nTags:                [%s]\nKeys:                [%s]\n",
+	    json_get_str(j, "offsetMsgId", ""), json_get_str(j, "topic", ""), json_get_str(props, "TAGS", ""),
+	    json_get_str(props, "KEYS", ""));
+	printf("Queue ID:            %lld\nQueue Offset:        %lld\nCommitLog Offset:    %lld\nReconsume Times:     "
+	       "%lld\n",
+	       (long long)json_get_i64(j, "queueId", 0), (long long)json_get_i64(j, "queueOffset", 0),
+	       (long long)json_get_i64(j, "commitLogOffset", 0), (long long)json_get_i64(j, "reconsumeTimes", 0));
 	printf("Born Timestamp:      %s\nStore Timestamp:     %s\nBorn Host:           %s\nStore Host:          %s\n",
-	    adm_time_text(json_get_i64(j, "bornTimestamp", 0), born), adm_time_text(json_get_i64(j, "storeTimestamp", 0), stored),
-	    json_get_str(j, "bornHost", ""), json_get_str(j, "storeHost", ""));
-	printf("System Flag:         %lld\nProperties:          %s\nMessage Body:        %s\n\n", (long long)json_get_i64(j, "sysFlag", 0), all,
-	    json_get_str(j, "body", ""));
+	       adm_time_text(json_get_i64(j, "bornTimestamp", 0), born),
+	       adm_time_text(json_get_i64(j, "storeTimestamp", 0), stored), json_get_str(j, "bornHost", ""),
+	       json_get_str(j, "storeHost", ""));
+	printf("System Flag:         %lld\nProperties:          %s\nMessage Body:        %s\n\n",
+	       (long long)json_get_i64(j, "sysFlag", 0), all, json_get_str(j, "body", ""));
 	free(all);
 }
 
 struct consume_wish {
-	int64_t	offset, count, begin, end;
-	json_t	*found;
+	int64_t offset, count, begin, end;
+	json_t *found;
 };
 
 /* Takes the messages of one pull answer. False: enough, or past the end time. *next: where to go on. */

@@ -7,9 +7,9 @@
 
 /* What all brokers said of one group. */
 struct progress {
-	json_t	*rows;
-	double	 tps;
-	int64_t	 diff, inflight;
+	json_t *rows;
+	double tps;
+	int64_t diff, inflight;
 };
 
 /* Who has which queue: {"topic broker queue": "client id"}. */
@@ -22,7 +22,7 @@ add_owners(json_t *owners, const char *client, const json_t *running)
 	json_object_foreach (json_object_get(running, "mqTable"), key, v) {
 		json_t *q = adm_queue_key(key);
 		char *name = xasprintf("%s %s %lld", json_get_str(q, "topic", ""), json_get_str(q, "brokerName", ""),
-		    (long long)json_get_i64(q, "queueId", 0));
+				       (long long)json_get_i64(q, "queueId", 0));
 
 		json_object_set_new(owners, name, json_string(client));
 		free(name);
@@ -65,15 +65,18 @@ static void
 add_row(struct progress *p, const json_t *q, const json_t *v, const json_t *owners)
 {
 	int64_t broker = json_get_i64(v, "brokerOffset", 0), consumer = json_get_i64(v, "consumerOffset", 0);
-	int64_t inflight = json_get_i64(v, "pullOffset", consumer) - consumer, last = json_get_i64(v, "lastTimestamp", 0);
+	int64_t inflight = json_get_i64(v, "pullOffset", consumer) - consumer,
+		last = json_get_i64(v, "lastTimestamp", 0);
 	const char *topic = json_get_str(q, "topic", ""), *name = json_get_str(q, "brokerName", "");
 	int64_t queue = json_get_i64(q, "queueId", 0);
 	char when[32], *owner = xasprintf("%s %s %lld", topic, name, (long long)queue);
 
-	json_array_append_new(p->rows, json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:s}", "topic", topic, "broker", name, "queue",
-	    (json_int_t)queue, "brokerOffset", (json_int_t)broker, "consumerOffset", (json_int_t)consumer, "diff",
-	    (json_int_t)(broker - consumer), "inflight", (json_int_t)inflight, "last", adm_time_text(last, when), "lastMs",
-	    (json_int_t)last, "client", json_get_str(owners, owner, "")));
+	json_array_append_new(p->rows,
+			      json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:s}", "topic", topic, "broker", name,
+					"queue", (json_int_t)queue, "brokerOffset", (json_int_t)broker,
+					"consumerOffset", (json_int_t)consumer, "diff", (json_int_t)(broker - consumer),
+					"inflight", (json_int_t)inflight, "last", adm_time_text(last, when), "lastMs",
+					(json_int_t)last, "client", json_get_str(owners, owner, "")));
 	p->diff += broker - consumer;
 	p->inflight += inflight;
 	free(owner);
@@ -140,20 +143,25 @@ progress_of(struct adm *a, const char *group, bool clients, struct progress *p)
 static void
 print_progress(struct adm *a, struct progress *p, bool clients)
 {
-	static const struct adm_col cols[] = {
-	    {"topic", "#Topic", false}, {"broker", "#Broker Name", false}, {"queue", "#QID", false},
-	    {"brokerOffset", "#Broker Offset", true}, {"consumerOffset", "#Consumer Offset", true}, {"diff", "#Diff", true},
-	    {"inflight", "#Inflight", true}, {"last", "#LastTime", false}, {"client", "#Client IP", false}};
+	static const struct adm_col cols[] = {{"topic", "#Topic", false},
+					      {"broker", "#Broker Name", false},
+					      {"queue", "#QID", false},
+					      {"brokerOffset", "#Broker Offset", true},
+					      {"consumerOffset", "#Consumer Offset", true},
+					      {"diff", "#Diff", true},
+					      {"inflight", "#Inflight", true},
+					      {"last", "#LastTime", false},
+					      {"client", "#Client IP", false}};
 
 	adm_sort_queues(p->rows);
 	if (a->json) {
-		adm_print_json(json_pack("{s:o,s:f,s:I,s:I}", "queues", p->rows, "consumeTps", p->tps, "diff", (json_int_t)p->diff, "inflight",
-		    (json_int_t)p->inflight));
+		adm_print_json(json_pack("{s:o,s:f,s:I,s:I}", "queues", p->rows, "consumeTps", p->tps, "diff",
+					 (json_int_t)p->diff, "inflight", (json_int_t)p->inflight));
 		return;
 	}
 	adm_rows(a, cols, COUNT_OF(cols) - !clients, p->rows);
-	printf("\nConsume TPS: %.2f\nConsume Diff Total: %lld\nConsume Inflight Total: %lld\n", p->tps, (long long)p->diff,
-	    (long long)p->inflight);
+	printf("\nConsume TPS: %.2f\nConsume Diff Total: %lld\nConsume Inflight Total: %lld\n", p->tps,
+	       (long long)p->diff, (long long)p->inflight);
 }
 
 static enum rc
@@ -209,10 +217,13 @@ add_group_row(struct adm *a, json_t *rows, const char *group)
 	}
 	conn = group_connection(a, group);
 	set = json_object_get(conn, "connectionSet");
-	json_array_append_new(rows, json_pack("{s:s,s:I,s:s,s:s,s:s,s:f,s:I}", "group", group, "count", (json_int_t)json_array_size(set),
-	    "version", conn ? adm_version_text(json_get_i64(json_array_get(set, 0), "version", 0), version) : "OFFLINE", "type",
-	    json_get_str(conn, "consumeType", ""), "model", json_get_str(conn, "messageModel", ""), "tps", p.tps, "diff",
-	    (json_int_t)p.diff));
+	json_array_append_new(
+	    rows,
+	    json_pack("{s:s,s:I,s:s,s:s,s:s,s:f,s:I}", "group", group, "count", (json_int_t)json_array_size(set),
+		      "version",
+		      conn ? adm_version_text(json_get_i64(json_array_get(set, 0), "version", 0), version) : "OFFLINE",
+		      "type", json_get_str(conn, "consumeType", ""), "model", json_get_str(conn, "messageModel", ""),
+		      "tps", p.tps, "diff", (json_int_t)p.diff));
 	json_decref(conn);
 	json_decref(p.rows);
 }
@@ -220,9 +231,10 @@ add_group_row(struct adm *a, json_t *rows, const char *group)
 static enum rc
 show_all(struct adm *a)
 {
-	static const struct adm_col cols[] = {
-	    {"group", "#Group", false}, {"count", "#Count", true}, {"version", "#Version", false}, {"type", "#Type", false},
-	    {"model", "#Model", false}, {"tps", "#TPS", true}, {"diff", "#Diff Total", true}};
+	static const struct adm_col cols[] = {{"group", "#Group", false},     {"count", "#Count", true},
+					      {"version", "#Version", false}, {"type", "#Type", false},
+					      {"model", "#Model", false},     {"tps", "#TPS", true},
+					      {"diff", "#Diff Total", true}};
 	json_t *body, *rows, *topic;
 	size_t i;
 	enum rc rc = adm_end_json(a, adm_begin_ns(a, REQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER), &body);

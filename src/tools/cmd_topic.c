@@ -5,7 +5,7 @@
 
 #include "tools/adm.h"
 
-#define QUEUES_MAX	65535
+#define QUEUES_MAX      65535
 #define ORDER_NAMESPACE "ORDER_TOPIC_CONFIG"
 
 static enum rc
@@ -114,7 +114,8 @@ route_addresses(const json_t *route, const char *name, const char **cluster)
 			continue;
 		*cluster = json_get_str(data, "cluster", "");
 		json_object_foreach (json_object_get(data, "brokerAddrs"), id, address)
-			buf_printf(&b, "%s%s=%s", b.len ? "," : "", id, json_is_string(address) ? json_string_value(address) : "?");
+			buf_printf(&b, "%s%s=%s", b.len ? "," : "", id,
+				   json_is_string(address) ? json_string_value(address) : "?");
 	}
 	buf_put_char(&b, '\0');
 	return buf_steal(&b);
@@ -130,9 +131,11 @@ route_rows(const json_t *route)
 		const char *cluster, *name = json_get_str(q, "brokerName", "");
 		char *addresses = route_addresses(route, name, &cluster);
 
-		json_array_append_new(rows, json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "cluster", cluster, "broker", name, "addresses",
-		    addresses, "readQueues", (json_int_t)json_get_i64(q, "readQueueNums", 0), "writeQueues",
-		    (json_int_t)json_get_i64(q, "writeQueueNums", 0), "perm", (json_int_t)json_get_i64(q, "perm", 0)));
+		json_array_append_new(rows, json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "cluster", cluster, "broker", name,
+						      "addresses", addresses, "readQueues",
+						      (json_int_t)json_get_i64(q, "readQueueNums", 0), "writeQueues",
+						      (json_int_t)json_get_i64(q, "writeQueueNums", 0), "perm",
+						      (json_int_t)json_get_i64(q, "perm", 0)));
 		free(addresses);
 	}
 	return rows;
@@ -141,9 +144,9 @@ route_rows(const json_t *route)
 enum rc
 cmd_topic_route(struct adm *a)
 {
-	static const struct adm_col cols[] = {
-	    {"cluster", "#ClusterName", false}, {"broker", "#BrokerName", false}, {"addresses", "#BrokerAddrs", false},
-	    {"readQueues", "#ReadQueue", true}, {"writeQueues", "#WriteQueue", true}, {"perm", "#Perm", true}};
+	static const struct adm_col cols[] = {{"cluster", "#ClusterName", false},   {"broker", "#BrokerName", false},
+					      {"addresses", "#BrokerAddrs", false}, {"readQueues", "#ReadQueue", true},
+					      {"writeQueues", "#WriteQueue", true}, {"perm", "#Perm", true}};
 	json_t *route;
 	enum rc rc = adm_route(a, adm_value(a, 't'), &route);
 
@@ -169,9 +172,12 @@ add_status_rows(json_t *rows, const json_t *table)
 		json_t *q = adm_queue_key(key);
 		int64_t updated = json_get_i64(v, "lastUpdateTimestamp", 0);
 
-		json_array_append_new(rows, json_pack("{s:s,s:I,s:I,s:I,s:s,s:I}", "broker", json_get_str(q, "brokerName", ""), "queue",
-		    (json_int_t)json_get_i64(q, "queueId", 0), "min", (json_int_t)json_get_i64(v, "minOffset", 0), "max",
-		    (json_int_t)json_get_i64(v, "maxOffset", 0), "updated", adm_time_text(updated, when), "updatedMs", (json_int_t)updated));
+		json_array_append_new(rows, json_pack("{s:s,s:I,s:I,s:I,s:s,s:I}", "broker",
+						      json_get_str(q, "brokerName", ""), "queue",
+						      (json_int_t)json_get_i64(q, "queueId", 0), "min",
+						      (json_int_t)json_get_i64(v, "minOffset", 0), "max",
+						      (json_int_t)json_get_i64(v, "maxOffset", 0), "updated",
+						      adm_time_text(updated, when), "updatedMs", (json_int_t)updated));
 		json_decref(q);
 	}
 }
@@ -179,8 +185,11 @@ add_status_rows(json_t *rows, const json_t *table)
 enum rc
 cmd_topic_status(struct adm *a)
 {
-	static const struct adm_col cols[] = {{"broker", "#Broker Name", false}, {"queue", "#QID", false}, {"min", "#Min Offset", true},
-	    {"max", "#Max Offset", true}, {"updated", "#Last Updated", false}};
+	static const struct adm_col cols[] = {{"broker", "#Broker Name", false},
+					      {"queue", "#QID", false},
+					      {"min", "#Min Offset", true},
+					      {"max", "#Max Offset", true},
+					      {"updated", "#Last Updated", false}};
 	json_t *rows = json_array(), *body;
 	struct adm_brokers brokers;
 	double tps = 0;
@@ -212,9 +221,9 @@ cmd_topic_status(struct adm *a)
 }
 
 struct topic_wish {
-	const char	*topic, *attributes;
-	int64_t		 reads, writes, perm, sysflag;
-	bool		 order;
+	const char *topic, *attributes;
+	int64_t reads, writes, perm, sysflag;
+	bool order;
 };
 
 static enum rc
@@ -314,8 +323,8 @@ cmd_update_topic(struct adm *a)
 			continue;
 		}
 		good++;
-		adm_done(a, "create topic to %s success: %s, %lld read and %lld write queues, perm %lld.", brokers.v[i].address, w.topic,
-		    (long long)w.reads, (long long)w.writes, (long long)w.perm);
+		adm_done(a, "create topic to %s success: %s, %lld read and %lld write queues, perm %lld.",
+			 brokers.v[i].address, w.topic, (long long)w.reads, (long long)w.writes, (long long)w.perm);
 	}
 	if (rc == RC_OK && good > 0 && w.order && adm_value(a, 'c'))
 		put_order_conf(a, &brokers, &w);
@@ -356,7 +365,8 @@ topic_delete(struct adm *a, const char *cluster, const char *topic)
 		if (k)
 			frame_field(&k->f, "topic", slice_of(topic));
 		if (adm_end(a, k, SLICE_NONE) == RC_OK)
-			adm_done(a, "delete topic [%s] from broker [%s] in cluster [%s] success.", topic, brokers.v[i].address, cluster);
+			adm_done(a, "delete topic [%s] from broker [%s] in cluster [%s] success.", topic,
+				 brokers.v[i].address, cluster);
 		else
 			adm_failed(a, brokers.v[i].address);
 	}

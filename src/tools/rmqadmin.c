@@ -8,31 +8,41 @@
 #include "common/str.h"
 #include "tools/adm.h"
 
+/* clang-format off */
 #define END	{0, NULL, NULL, false, NULL}
 #define BROKER	{'b', "brokerAddr", "address", false, "this broker (host:port)"}
 #define CLUSTER	{'c', "clusterName", "name", false, "all masters of this cluster"}
 #define TOPIC	{'t', "topic", "name", true, "topic"}
+/* clang-format on */
 
 static const struct adm_opt opts_cluster_list[] = {
     {'c', "clusterName", "name", false, "only this cluster"},
     {'m', "moreStats", NULL, false, "message counts of yesterday and today"},
-    {'i', "interval", "seconds", false, "print again and again"}, END};
+    {'i', "interval", "seconds", false, "print again and again"},
+    END};
 static const struct adm_opt opts_perm[] = {{'b', "brokerName", "name", true, "broker's name"}, END};
-static const struct adm_opt opts_topic_list[] = {{'c', "clusterModel", NULL, false, "with cluster and consumer groups"}, END};
+static const struct adm_opt opts_topic_list[] = {{'c', "clusterModel", NULL, false, "with cluster and consumer groups"},
+						 END};
 static const struct adm_opt opts_topic_route[] = {TOPIC, {'l', "list", NULL, false, "as a table"}, END};
 static const struct adm_opt opts_topic[] = {TOPIC, END};
 static const struct adm_opt opts_update_topic[] = {
-    TOPIC, BROKER, CLUSTER,
+    TOPIC,
+    BROKER,
+    CLUSTER,
     {'r', "readQueueNums", "n", false, "read queues (8)"},
     {'w', "writeQueueNums", "n", false, "write queues (8)"},
     {'p', "perm", "2|4|6", false, "2 write, 4 read, 6 both (6)"},
     {'o', "order", "bool", false, "ordered topic; with -c the name servers are told its queues"},
     {'u', "unit", "bool", false, "unit topic"},
     {'s', "hasUnitSub", "bool", false, "has unit subscriptions"},
-    {'a', "attributes", "list", false, "+key=value,-key"}, END};
-static const struct adm_opt opts_delete_topic[] = {TOPIC, {'c', "clusterName", "name", true, "from all brokers of this cluster"}, END};
+    {'a', "attributes", "list", false, "+key=value,-key"},
+    END};
+static const struct adm_opt opts_delete_topic[] = {
+    TOPIC, {'c', "clusterName", "name", true, "from all brokers of this cluster"}, END};
 static const struct adm_opt opts_update_group[] = {
-    {'g', "groupName", "name", true, "consumer group"}, BROKER, CLUSTER,
+    {'g', "groupName", "name", true, "consumer group"},
+    BROKER,
+    CLUSTER,
     {'s', "consumeEnable", "bool", false, "may consume (true)"},
     {'m', "consumeFromMinEnable", "bool", false, "from the smallest offset (false)"},
     {'d', "consumeBroadcastEnable", "bool", false, "may broadcast (false)"},
@@ -43,41 +53,57 @@ static const struct adm_opt opts_update_group[] = {
     {'i', "brokerId", "id", false, "consume from this broker id (0)"},
     {'w', "whichBrokerWhenConsumeSlowly", "id", false, "broker id for slow consumers (1)"},
     {'a', "notifyConsumerIdsChanged", "bool", false, "tell members of changes (true)"},
-    {'A', "attributes", "list", false, "+key=value,-key"}, END};
+    {'A', "attributes", "list", false, "+key=value,-key"},
+    END};
 static const struct adm_opt opts_delete_group[] = {
-    {'g', "groupName", "name", true, "consumer group"}, BROKER, CLUSTER,
-    {'r', "removeOffset", "bool", false, "its offsets and, with -c, its retry and dead-letter topics too (false)"}, END};
+    {'g', "groupName", "name", true, "consumer group"},
+    BROKER,
+    CLUSTER,
+    {'r', "removeOffset", "bool", false, "its offsets and, with -c, its retry and dead-letter topics too (false)"},
+    END};
 static const struct adm_opt opts_progress[] = {
     {'g', "groupName", "name", false, "consumer group; without it: all groups"},
     {'t', "topicName", "name", false, "only this topic"},
-    {'s', "showClientIP", "bool", false, "which client has each queue (false)"}, END};
-static const struct adm_opt opts_consumer_conn[] = {
-    {'g', "consumerGroup", "name", true, "consumer group"}, {'b', "brokerAddr", "address", false, "ask this broker only"}, END};
+    {'s', "showClientIP", "bool", false, "which client has each queue (false)"},
+    END};
+static const struct adm_opt opts_consumer_conn[] = {{'g', "consumerGroup", "name", true, "consumer group"},
+						    {'b', "brokerAddr", "address", false, "ask this broker only"},
+						    END};
 static const struct adm_opt opts_producer_conn[] = {{'g', "producerGroup", "name", true, "producer group"}, TOPIC, END};
 static const struct adm_opt opts_reset[] = {
-    {'g', "group", "name", true, "consumer group"}, TOPIC,
+    {'g', "group", "name", true, "consumer group"},
+    TOPIC,
     {'s', "timestamp", "time", true, "now, milliseconds or yyyy-MM-dd#HH:mm:ss:SSS"},
     {'f', "force", "bool", false, "back too, not only forward (true)"},
     {'o', "offset", "n", false, "to this offset instead of a time"},
     {'q', "queue", "id", false, "only this queue"},
-    {'b', "broker", "address", false, "only this broker"}, END};
-static const struct adm_opt opts_broker[] = {BROKER, {'c', "clusterName", "name", false, "all brokers of this cluster"}, END};
+    {'b', "broker", "address", false, "only this broker"},
+    END};
+static const struct adm_opt opts_broker[] = {
+    BROKER, {'c', "clusterName", "name", false, "all brokers of this cluster"}, END};
 static const struct adm_opt opts_update_config[] = {
-    BROKER, CLUSTER,
+    BROKER,
+    CLUSTER,
     {'a', "updateAllBroker", "bool", false, "with -c: slaves too (false)"},
-    {'k', "key", "name", true, "configuration key"}, {'v', "value", "text", true, "its value"}, END};
-static const struct adm_opt opts_send[] = {
-    TOPIC, {'p', "body", "text", true, "body"},
-    {'k', "key", "text", false, "keys"}, {'c', "tags", "text", false, "tag"},
-    {'b', "broker", "name", false, "to the broker of this name"}, {'i', "qid", "id", false, "to this queue"}, END};
-static const struct adm_opt opts_consume[] = {
-    TOPIC,
-    {'b', "brokerName", "name", false, "from the broker of this name"}, {'i', "queueId", "id", false, "from this queue"},
-    {'o', "offset", "n", false, "from this queue offset"},
-    {'c', "MessageNumber", "n", false, "at most so many messages (128)"},
-    {'s', "beginTimestamp", "time", false, "stored at this time or later"},
-    {'e', "endTimestamp", "time", false, "stored before this time"},
-    {'g', "consumerGroup", "name", false, "as this group (TOOLS_CONSUMER)"}, END};
+    {'k', "key", "name", true, "configuration key"},
+    {'v', "value", "text", true, "its value"},
+    END};
+static const struct adm_opt opts_send[] = {TOPIC,
+					   {'p', "body", "text", true, "body"},
+					   {'k', "key", "text", false, "keys"},
+					   {'c', "tags", "text", false, "tag"},
+					   {'b', "broker", "name", false, "to the broker of this name"},
+					   {'i', "qid", "id", false, "to this queue"},
+					   END};
+static const struct adm_opt opts_consume[] = {TOPIC,
+					      {'b', "brokerName", "name", false, "from the broker of this name"},
+					      {'i', "queueId", "id", false, "from this queue"},
+					      {'o', "offset", "n", false, "from this queue offset"},
+					      {'c', "MessageNumber", "n", false, "at most so many messages (128)"},
+					      {'s', "beginTimestamp", "time", false, "stored at this time or later"},
+					      {'e', "endTimestamp", "time", false, "stored before this time"},
+					      {'g', "consumerGroup", "name", false, "as this group (TOOLS_CONSUMER)"},
+					      END};
 static const struct adm_opt opts_query[] = {
     TOPIC, {'i', "msgId", "ids", true, "message ids, unique or offset ids, separated by commas"}, END};
 
@@ -127,8 +153,8 @@ unknown_command(const char *name)
 			nearest = commands[i].name;
 		}
 	}
-	fprintf(stderr, "rmqadmin: there is no command '%s'%s%s%s; rmqadmin help lists them\n", name, nearest ? " (did you mean " : "",
-	    nearest ? nearest : "", nearest ? "?)" : "");
+	fprintf(stderr, "rmqadmin: there is no command '%s'%s%s%s; rmqadmin help lists them\n", name,
+		nearest ? " (did you mean " : "", nearest ? nearest : "", nearest ? "?)" : "");
 	return 2;
 }
 

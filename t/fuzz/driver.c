@@ -7,10 +7,10 @@
 
 #include "fuzz.h"
 
-#define PATH_TEXT	1024
-#define INPUT_MAX	(4 << 20)
+#define PATH_TEXT 1024
+#define INPUT_MAX (4 << 20)
 
-static int	runs;
+static int runs;
 
 static void
 run_file(const char *path)
@@ -67,7 +67,8 @@ main(int argc, char **argv)
 		must(name != NULL);
 		for (const char *p = name; (p = strstr(p + 1, "fuzz_")) != NULL;)
 			name = p; /* the program's name, not a folder's */
-		must((size_t)snprintf(corpus, sizeof(corpus), "%s/t/fuzz/corpus/%s", top ? top : ".", name + 5) < sizeof(corpus));
+		must((size_t)snprintf(corpus, sizeof(corpus), "%s/t/fuzz/corpus/%s", top ? top : ".", name + 5) <
+		     sizeof(corpus));
 		run_path(corpus);
 	}
 	printf("%d inputs and their beginnings\n", runs);

@@ -1,6 +1,6 @@
 /*
- * fuzz_record: any bytes as a record of the commit log or of a pull's body. What is accepted with its CRC is written back as
- * the same bytes.
+ * fuzz_record: any bytes as a record of the commit log or of a pull's body. What is accepted with its CRC is written
+ * back as the same bytes.
  */
 #include "common/message.h"
 #include "fuzz.h"
@@ -14,7 +14,8 @@ check_inside(const struct message *m, const char *p, size_t n)
 	must(fuzz_within(m->props[0], p, m->size));
 }
 
-/* The writer chooses the layout by the topic's length and keeps no odd high bits of ports and CRC: only such are compared. */
+/* The writer chooses the layout by the topic's length and keeps no odd high bits of ports and CRC: only such are
+ * compared. */
 static void
 check_written(const struct message *m, const char *p)
 {

@@ -7,8 +7,11 @@
 
 #include "test.h"
 
-static const struct adm_opt opts[] = {{'t', "topic", "name", true, "topic"}, {'r', "readQueueNums", "n", false, "queues"},
-    {'m', "moreStats", NULL, false, "more"}, {'A', "attributes", "list", false, "changes"}, {0, NULL, NULL, false, NULL}};
+static const struct adm_opt opts[] = {{'t', "topic", "name", true, "topic"},
+				      {'r', "readQueueNums", "n", false, "queues"},
+				      {'m', "moreStats", NULL, false, "more"},
+				      {'A', "attributes", "list", false, "changes"},
+				      {0, NULL, NULL, false, NULL}};
 static const struct adm_cmd cmd = {"test", NULL, "For tests.", opts};
 
 #define PARSE(a, ...)                                                                                                  \
@@ -16,7 +19,7 @@ static const struct adm_cmd cmd = {"test", NULL, "For tests.", opts};
 		const char *argv_[] = {"test", __VA_ARGS__, NULL};                                                     \
 		(a) = (struct adm){.cmd = &cmd};                                                                       \
 		optind = 0; /* getopt begins anew */                                                                   \
-		adm_parse(&(a), (int)COUNT_OF(argv_) - 1, (char **)(uintptr_t)argv_);                                          \
+		adm_parse(&(a), (int)COUNT_OF(argv_) - 1, (char **)(uintptr_t)argv_);                                  \
 	})
 
 static void
@@ -25,7 +28,8 @@ options_are_taken_by_letter_and_name(void)
 	struct adm a;
 	int64_t v;
 
-	CU_ASSERT_EQUAL(PARSE(a, "-n", "h:1;i:2", "--topic", "T", "-r", "5", "-m", "--attributes", "+a=b", "--json"), RC_OK);
+	CU_ASSERT_EQUAL(PARSE(a, "-n", "h:1;i:2", "--topic", "T", "-r", "5", "-m", "--attributes", "+a=b", "--json"),
+			RC_OK);
 	CU_ASSERT_STRING_EQUAL(adm_value(&a, 't'), "T");
 	CU_ASSERT_STRING_EQUAL(adm_value(&a, 'A'), "+a=b");
 	CU_ASSERT(adm_value(&a, 'm') != NULL);
@@ -81,10 +85,10 @@ static void
 texts_are_as_the_original_writes_them(void)
 {
 	static const struct {
-		int64_t		number;
-		const char	*name;
-	} versions[] = {{213, "V4_0_0"}, {232, "V4_1_0_SNAPSHOT"}, {317, "V4_5_2"}, {409, "V4_9_8"}, {413, "V5_0_0"}, {479, "V5_3_3"},
-	    {613, "HIGHER_VERSION"}, {37, "37"}};
+		int64_t number;
+		const char *name;
+	} versions[] = {{213, "V4_0_0"}, {232, "V4_1_0_SNAPSHOT"}, {317, "V4_5_2"},         {409, "V4_9_8"},
+			{413, "V5_0_0"}, {479, "V5_3_3"},          {613, "HIGHER_VERSION"}, {37, "37"}};
 	char text[32];
 
 	setenv("TZ", "UTC", 1);
@@ -113,8 +117,8 @@ name_servers_are_walked_one_by_one(void)
 static void
 rows_are_sorted_by_topic_broker_and_queue(void)
 {
-	json_t *rows = json_pack("[{s:s,s:s,s:i},{s:s,s:s,s:i},{s:s,s:s,s:i}]", "topic", "b", "broker", "x", "queue", 1, "topic", "a",
-	    "broker", "x", "queue", 10, "topic", "a", "broker", "x", "queue", 9);
+	json_t *rows = json_pack("[{s:s,s:s,s:i},{s:s,s:s,s:i},{s:s,s:s,s:i}]", "topic", "b", "broker", "x", "queue", 1,
+				 "topic", "a", "broker", "x", "queue", 10, "topic", "a", "broker", "x", "queue", 9);
 
 	adm_sort_queues(rows);
 	CU_ASSERT_EQUAL(json_get_i64(json_array_get(rows, 0), "queue", 0), 9);
@@ -124,5 +128,5 @@ rows_are_sorted_by_topic_broker_and_queue(void)
 }
 
 TEST_MAIN("tools/adm", TEST(options_are_taken_by_letter_and_name), TEST(wrong_options_are_refused_with_a_sentence),
-    TEST(times_are_read_in_each_form), TEST(texts_are_as_the_original_writes_them), TEST(name_servers_are_walked_one_by_one),
-    TEST(rows_are_sorted_by_topic_broker_and_queue))
+	  TEST(times_are_read_in_each_form), TEST(texts_are_as_the_original_writes_them),
+	  TEST(name_servers_are_walked_one_by_one), TEST(rows_are_sorted_by_topic_broker_and_queue))

@@ -83,9 +83,10 @@ static void
 lengths_that_do_not_fit_are_refused(void)
 {
 	static const struct {
-		size_t		at;
-		uint32_t	value;
-	} wrong[] = {{0, 0}, {0, 21}, {0, 0xffffffff}, {0, 33}, {0, 35}, {16, 6}, {16, 4}, {16, 0xffffffff}, {16, 0x80000000}};
+		size_t at;
+		uint32_t value;
+	} wrong[] = {{0, 0},  {0, 21}, {0, 0xffffffff},  {0, 33},         {0, 35},
+		     {16, 6}, {16, 4}, {16, 0xffffffff}, {16, 0x80000000}};
 
 	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
 		struct buf b = {0};
@@ -98,4 +99,4 @@ lengths_that_do_not_fit_are_refused(void)
 }
 
 TEST_MAIN("remoting/batch", TEST(messages_come_in_order), TEST(every_truncation_is_refused_or_ends_at_a_message),
-    TEST(lengths_that_do_not_fit_are_refused))
+	  TEST(lengths_that_do_not_fit_are_refused))

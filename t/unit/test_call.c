@@ -7,15 +7,15 @@
 
 /* A set that calls itself: `ours` is our end of a connection whose other end is in the same set. */
 struct caller {
-	struct wire	 w;
-	struct calls	*calls;
-	struct conn	*ours;
-	struct conn	*peer;
+	struct wire w;
+	struct calls *calls;
+	struct conn *ours;
+	struct conn *peer;
 	struct request_id held;
-	bool		 answer;	/* requests at once */
-	int		 done, strays;
-	int		 code;		/* of the last answer; -1: none */
-	char		 why[256];
+	bool answer; /* requests at once */
+	int done, strays;
+	int code; /* of the last answer; -1: none */
+	char why[256];
 };
 
 static void
@@ -216,5 +216,6 @@ next_call_may_begin_where_one_ends(void)
 }
 
 TEST_MAIN("remoting/call", TEST(answer_reaches_its_call), TEST(call_without_an_answer_times_out),
-    TEST(calls_end_with_their_connection), TEST(call_on_a_closed_connection_ends_later_not_at_once),
-    TEST(one_way_request_waits_for_nothing), TEST(open_calls_end_with_the_table), TEST(next_call_may_begin_where_one_ends))
+	  TEST(calls_end_with_their_connection), TEST(call_on_a_closed_connection_ends_later_not_at_once),
+	  TEST(one_way_request_waits_for_nothing), TEST(open_calls_end_with_the_table),
+	  TEST(next_call_may_begin_where_one_ends))

@@ -10,10 +10,13 @@
 
 static const char java_send[] =
     "{\"code\":310,\"extFields\":{\"a\":\"group\",\"b\":\"topic\",\"c\":\"TBW102\",\"d\":\"4\",\"e\":\"3\",\"f\":\"0\","
-    "\"g\":\"1700000000000\",\"h\":\"0\",\"i\":\"UNIQ_KEY\\u00017F\\u0002WAIT\\u0001true\\u0002\",\"j\":\"0\",\"k\":\"false\","
-    "\"m\":\"false\"},\"flag\":0,\"language\":\"JAVA\",\"opaque\":77,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":479}";
-static const char go_send[] = "{\"code\":310,\"language\":\"GO\",\"version\":317,\"opaque\":5,\"flag\":0,\"remark\":\"\","
-			      "\"extFields\":{\"b\":\"t\",\"a\":\"g\",\"i\":\"KEYS\\u0001k\\\"1\\u0002\"}}";
+    "\"g\":\"1700000000000\",\"h\":\"0\",\"i\":\"UNIQ_KEY\\u00017F\\u0002WAIT\\u0001true\\u0002\",\"j\":\"0\",\"k\":"
+    "\"false\","
+    "\"m\":\"false\"},\"flag\":0,\"language\":\"JAVA\",\"opaque\":77,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":"
+    "479}";
+static const char go_send[] =
+    "{\"code\":310,\"language\":\"GO\",\"version\":317,\"opaque\":5,\"flag\":0,\"remark\":\"\","
+    "\"extFields\":{\"b\":\"t\",\"a\":\"g\",\"i\":\"KEYS\\u0001k\\\"1\\u0002\"}}";
 static const char cpp_send[] =
     "{\"code\":10,\"extFields\":{\"AccessKey\":\"\",\"OnsChannel\":\"\",\"Signature\":\"\",\"batch\":false,"
     "\"bornTimestamp\":\"1700\",\"queueId\":3,\"sysFlag\":-1,\"unitMode\":null},\"flag\":0,\"language\":\"CPP\","
@@ -105,8 +108,11 @@ unknown_keys_are_passed_over(void)
 	struct command c;
 	char *frame;
 
-	CU_ASSERT_EQUAL(decode_json(&c, " { \"x\" : {\"y\":[1,2,{\"z\":\"\\\"}\"}],\"w\":null} , \"code\" : 34 ,\n"
-					"\"extFields\" : { \"k\" : {\"n\":[1,\"a\\u0001\"]} , \"k2\":[] }, \"v\":[ ] } \r\n", &frame),
+	CU_ASSERT_EQUAL(
+	    decode_json(&c,
+			" { \"x\" : {\"y\":[1,2,{\"z\":\"\\\"}\"}],\"w\":null} , \"code\" : 34 ,\n"
+			"\"extFields\" : { \"k\" : {\"n\":[1,\"a\\u0001\"]} , \"k2\":[] }, \"v\":[ ] } \r\n",
+			&frame),
 	    RC_OK);
 	CU_ASSERT_EQUAL(c.code, 34);
 	CU_ASSERT(slice_is(field_get(&c, "k"), "{\"n\":[1,\"a\\u0001\"]}"));
@@ -119,7 +125,8 @@ last_of_equal_names_wins(void)
 	struct command c;
 	char *frame;
 
-	CU_ASSERT_EQUAL(decode_json(&c, "{\"extFields\":{\"a\":\"1\",\"a\":\"2\",\"long\":\"3\",\"long\":\"4\"}}", &frame), RC_OK);
+	CU_ASSERT_EQUAL(
+	    decode_json(&c, "{\"extFields\":{\"a\":\"1\",\"a\":\"2\",\"long\":\"3\",\"long\":\"4\"}}", &frame), RC_OK);
 	CU_ASSERT_EQUAL(field_i32(&c, "a", 0), 2);
 	CU_ASSERT_EQUAL(field_i32(&c, "long", 0), 4);
 	free(frame);
@@ -131,12 +138,16 @@ escapes_are_resolved_in_place(void)
 	struct command c;
 	char *frame;
 
-	CU_ASSERT_EQUAL_FATAL(decode_json(&c,
-	    "{\"extFields\":{\"k\\u0065y\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\uD83D\\uDE00 plain text which is long enough "
-	    "for the wide moves \\u0001 and more of it, still more of it \\uD83D.\\uDE00\"}}", &frame), RC_OK);
-	CU_ASSERT(slice_is(field_get(&c, "key"),
-	    "\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 plain text which is long enough for the wide moves \001 and "
-	    "more of it, still more of it ?.?"));
+	CU_ASSERT_EQUAL_FATAL(
+	    decode_json(&c,
+			"{\"extFields\":{\"k\\u0065y\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\uD83D\\uDE00 plain "
+			"text which is long enough "
+			"for the wide moves \\u0001 and more of it, still more of it \\uD83D.\\uDE00\"}}",
+			&frame),
+	    RC_OK);
+	CU_ASSERT(slice_is(field_get(&c, "key"), "\"\\/\b\f\n\r\t\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 plain text which "
+						 "is long enough for the wide moves \001 and "
+						 "more of it, still more of it ?.?"));
 	free(frame);
 }
 
@@ -152,8 +163,8 @@ every_place_of_an_escape_gives_the_same_text(void)
 			memset(want, 'x', sizeof(want));
 			want[before] = want[before + 1] = 1;
 			want[before + 2 + after] = '"';
-			snprintf(header, sizeof(header), "{\"extFields\":{\"k\":\"%.*s\\u0001\\u0001%.*s\\\"\"}}", (int)before, want,
-			    (int)after, want + before + 2);
+			snprintf(header, sizeof(header), "{\"extFields\":{\"k\":\"%.*s\\u0001\\u0001%.*s\\\"\"}}",
+				 (int)before, want, (int)after, want + before + 2);
 			CU_ASSERT_EQUAL_FATAL(decode_json(&c, header, &frame), RC_OK);
 			CU_ASSERT(slice_eq(field_get(&c, "k"), (struct slice){want, before + after + 3}));
 			free(frame);
@@ -175,11 +186,26 @@ broken_utf8_passes_as_bytes(void)
 static void
 broken_json_is_refused(void)
 {
-	static const char *const texts[] = {"", "{", "[]", "null", "{}x", "{\"code\"}", "{\"code\":}", "{\"code\":1,}",
-					    "{\"code\":\"x\"}", "{\"code\":99999999999}", "{\"extFields\":[]}", "{\"extFields\":{\"a\"}}",
-					    "{\"extFields\":{\"a\":\"\\x\"}}", "{\"extFields\":{\"a\":\"\\u12\"}}",
-					    "{\"extFields\":{\"a\":\"\\u12g4\"}}", "{\"extFields\":{\"a\":tru}}", "{\"a\":{\"b\",1}}",
-					    "{\"a\":[1 2]}", "{\"extFields\":{a:1}}", "{\"extFields\":{\"a\":\"b\\\"}}"};
+	static const char *const texts[] = {"",
+					    "{",
+					    "[]",
+					    "null",
+					    "{}x",
+					    "{\"code\"}",
+					    "{\"code\":}",
+					    "{\"code\":1,}",
+					    "{\"code\":\"x\"}",
+					    "{\"code\":99999999999}",
+					    "{\"extFields\":[]}",
+					    "{\"extFields\":{\"a\"}}",
+					    "{\"extFields\":{\"a\":\"\\x\"}}",
+					    "{\"extFields\":{\"a\":\"\\u12\"}}",
+					    "{\"extFields\":{\"a\":\"\\u12g4\"}}",
+					    "{\"extFields\":{\"a\":tru}}",
+					    "{\"a\":{\"b\",1}}",
+					    "{\"a\":[1 2]}",
+					    "{\"extFields\":{a:1}}",
+					    "{\"extFields\":{\"a\":\"b\\\"}}"};
 	struct command c;
 	char *frame;
 
@@ -239,7 +265,8 @@ every_truncation_of_a_json_header_is_refused(void)
 {
 	check_truncations(CODEC_JSON, slice_of(java_send));
 	check_truncations(CODEC_JSON, slice_of(go_send));
-	check_truncations(CODEC_JSON, (struct slice){cpp_send, strlen(cpp_send) - 1}); /* without its newline it is whole */
+	check_truncations(CODEC_JSON,
+			  (struct slice){cpp_send, strlen(cpp_send) - 1}); /* without its newline it is whole */
 }
 
 static void
@@ -379,8 +406,9 @@ answer_has_the_codec_and_opaque_of_its_request(void)
 	frame_field(&f, "msgId", SLICE_LIT("AB"));
 	frame_end(&f, 0);
 	CU_ASSERT(slice_is((struct slice){b.p + FRAME_PREFIX, b.len - FRAME_PREFIX},
-	    "{\"code\":0,\"flag\":1,\"language\":\"JAVA\",\"opaque\":-7,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":479,"
-	    "\"extFields\":{\"queueOffset\":\"12\",\"msgId\":\"AB\"}}"));
+			   "{\"code\":0,\"flag\":1,\"language\":\"JAVA\",\"opaque\":-7,\"serializeTypeCurrentRPC\":"
+			   "\"JSON\",\"version\":479,"
+			   "\"extFields\":{\"queueOffset\":\"12\",\"msgId\":\"AB\"}}"));
 	CU_ASSERT_EQUAL(command_decode(&c, b.p, b.len, &e), RC_OK);
 	CU_ASSERT(command_is_response(&c));
 	CU_ASSERT_EQUAL(c.opaque, -7);
@@ -434,11 +462,12 @@ names_of_codes_are_known(void)
 }
 
 TEST_MAIN("remoting/command", TEST(java_header_is_read), TEST(go_header_is_read_in_any_order),
-    TEST(cpp_header_with_numbers_and_a_newline_is_read), TEST(unknown_keys_are_passed_over), TEST(last_of_equal_names_wins),
-    TEST(escapes_are_resolved_in_place), TEST(every_place_of_an_escape_gives_the_same_text), TEST(broken_utf8_passes_as_bytes),
-    TEST(broken_json_is_refused), TEST(deep_nesting_is_refused), TEST(too_many_fields_are_refused),
-    TEST(every_truncation_of_a_json_header_is_refused), TEST(binary_request_is_read_back),
-    TEST(binary_header_has_the_bytes_of_the_protocol), TEST(every_truncation_of_a_binary_header_is_refused),
-    TEST(lengths_beyond_a_binary_header_are_refused), TEST(frame_lengths_are_checked),
-    TEST(header_length_beyond_the_frame_is_refused), TEST(answer_has_the_codec_and_opaque_of_its_request),
-    TEST(written_values_are_escaped), TEST(frame_over_the_limit_fails_the_buffer), TEST(names_of_codes_are_known))
+	  TEST(cpp_header_with_numbers_and_a_newline_is_read), TEST(unknown_keys_are_passed_over),
+	  TEST(last_of_equal_names_wins), TEST(escapes_are_resolved_in_place),
+	  TEST(every_place_of_an_escape_gives_the_same_text), TEST(broken_utf8_passes_as_bytes),
+	  TEST(broken_json_is_refused), TEST(deep_nesting_is_refused), TEST(too_many_fields_are_refused),
+	  TEST(every_truncation_of_a_json_header_is_refused), TEST(binary_request_is_read_back),
+	  TEST(binary_header_has_the_bytes_of_the_protocol), TEST(every_truncation_of_a_binary_header_is_refused),
+	  TEST(lengths_beyond_a_binary_header_are_refused), TEST(frame_lengths_are_checked),
+	  TEST(header_length_beyond_the_frame_is_refused), TEST(answer_has_the_codec_and_opaque_of_its_request),
+	  TEST(written_values_are_escaped), TEST(frame_over_the_limit_fails_the_buffer), TEST(names_of_codes_are_known))

@@ -1,5 +1,6 @@
 /*
- * test_conn: connections against plain sockets: frames in pieces and in heaps, slow readers, hostile ones, the end of each.
+ * test_conn: connections against plain sockets: frames in pieces and in heaps, slow readers, hostile ones, the end of
+ * each.
  */
 #include "wire.h"
 
@@ -139,7 +140,8 @@ pipelined_requests_take_one_read_and_one_answer_write(void)
 	wire_stop(&w);
 }
 
-/* Sends all of b while turning, as the socket takes it, and reads meanwhile: who only writes is not read from for ever. */
+/* Sends all of b while turning, as the socket takes it, and reads meanwhile: who only writes is not read from for ever.
+ */
 static void
 peer_write_all(struct wire *w, int fd, const struct buf *b, struct buf *in)
 {
@@ -727,12 +729,14 @@ answers_beyond_the_buffer_limit_close(void)
 }
 
 TEST_MAIN("remoting/conn", TEST(request_is_answered), TEST(frames_in_single_bytes_are_put_together),
-    TEST(pipelined_requests_take_one_read_and_one_answer_write), TEST(large_frames_come_through_whole),
-    TEST(references_are_sent_in_their_place), TEST(largest_frame_is_taken), TEST(slow_reader_is_not_read_over_the_high_mark),
-    TEST(peer_that_takes_nothing_is_closed), TEST(idle_connection_is_closed), TEST(frame_that_does_not_become_whole_is_closed),
-    TEST(bytes_that_are_no_frame_close_with_a_sentence), TEST(closing_in_a_handler_sends_what_was_put_and_drops_the_rest),
-    TEST(paused_connection_keeps_its_frames), TEST(any_cuts_of_a_stream_give_the_same_frames), TEST(held_reference_outlives_the_connection),
-    TEST(reference_may_be_dropped_after_the_set), TEST(connections_over_the_limit_are_refused),
-    TEST(unfinished_frames_are_bounded_in_total), TEST(thousand_idle_connections_cost_little),
-    TEST(accepting_pauses_without_descriptors_and_goes_on), TEST(refused_connect_is_a_close_with_a_sentence),
-    TEST(own_connection_sends_what_was_put_before_it_opened), TEST(answers_beyond_the_buffer_limit_close))
+	  TEST(pipelined_requests_take_one_read_and_one_answer_write), TEST(large_frames_come_through_whole),
+	  TEST(references_are_sent_in_their_place), TEST(largest_frame_is_taken),
+	  TEST(slow_reader_is_not_read_over_the_high_mark), TEST(peer_that_takes_nothing_is_closed),
+	  TEST(idle_connection_is_closed), TEST(frame_that_does_not_become_whole_is_closed),
+	  TEST(bytes_that_are_no_frame_close_with_a_sentence),
+	  TEST(closing_in_a_handler_sends_what_was_put_and_drops_the_rest), TEST(paused_connection_keeps_its_frames),
+	  TEST(any_cuts_of_a_stream_give_the_same_frames), TEST(held_reference_outlives_the_connection),
+	  TEST(reference_may_be_dropped_after_the_set), TEST(connections_over_the_limit_are_refused),
+	  TEST(unfinished_frames_are_bounded_in_total), TEST(thousand_idle_connections_cost_little),
+	  TEST(accepting_pauses_without_descriptors_and_goes_on), TEST(refused_connect_is_a_close_with_a_sentence),
+	  TEST(own_connection_sends_what_was_put_before_it_opened), TEST(answers_beyond_the_buffer_limit_close))
