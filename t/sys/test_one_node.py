@@ -155,9 +155,9 @@ class OneNode(unittest.TestCase):
         self.assertEqual({w["role"] for w in status["workers"]},
                          {"namesrv", "broker-store", "flush", "ha", "clean", "warm", "console"})
         self.assertTrue(all(w["state"] == "ready" for w in status["workers"]), status["workers"])
+        series = re.compile(r'^rocketmq_messages_in_total\{[^}]*topic="%s"[^}]*\} 1$' % self.topic, re.M)
+        until("the topic's messages in the metrics", lambda: series.search(self.cluster.get("/metrics")))
         metrics = self.cluster.get("/metrics")
-        put = re.search(r"^rocketmq_messages_in_total\{[^}]*\} (\d+)", metrics, re.M)
-        self.assertTrue(put and int(put[1]) > 0, metrics[:2000])
         for line in metrics.splitlines():
             self.assertRegex(line, r"^(#.*|[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})? [-+0-9.eEinfNa]+)$")
 
@@ -169,6 +169,7 @@ class Restarts(unittest.TestCase):
                 p.create_topic("T", 2)
                 for i in range(200):
                     p.send("T", b"%d" % i, i % 2)
+                p.pull("T", 0, 0)   # the group is made by its first pull
                 p.need(15, {"consumerGroup": "CG", "topic": "T", "queueId": 0, "commitOffset": 7})
             self.assertEqual(c.stop(), 0)
             self.assertFalse(os.path.exists(os.path.join(c.store(), "abort")), "abort after a clean stop")
