@@ -1,0 +1,102 @@
+/*
+ * cmd_send: sendMessage.
+ */
+#include "common/clock.h"
+#include "tools/adm_message.h"
+
+static void
+put_send(struct adm *a, struct ask *k, const struct adm_queue *q, struct slice props)
+{
+	frame_field(&k->f, "a", SLICE_LIT("TOOLS_PRODUCER"));
+	frame_field(&k->f, "b", slice_of(adm_value(a, 't')));
+	frame_field(&k->f, "c", SLICE_LIT("TBW102"));
+	frame_field_i64(&k->f, "d", 4);
+	frame_field_i64(&k->f, "e", q->id);
+	frame_field_i64(&k->f, "f", 0);
+	frame_field_i64(&k->f, "g", clock_wall_ms());
+	frame_field_i64(&k->f, "h", 0);
+	frame_field(&k->f, "i", props);
+	frame_field_i64(&k->f, "j", 0);
+	frame_field_bool(&k->f, "k", false);
+	frame_field_bool(&k->f, "m", false);
+	frame_field(&k->f, "n", slice_of(q->broker));
+}
+
+static const char *
+send_result(int code)
+{
+	switch (code) {
+	case RES_SUCCESS:
+		return "SEND_OK";
+	case RES_FLUSH_DISK_TIMEOUT:
+		return "FLUSH_DISK_TIMEOUT";
+	case RES_FLUSH_SLAVE_TIMEOUT:
+		return "FLUSH_SLAVE_TIMEOUT";
+	case RES_SLAVE_NOT_AVAILABLE:
+		return "SLAVE_NOT_AVAILABLE";
+	default:
+		return NULL;
+	}
+}
+
+/* Three answers besides success say that the message is there, but not as safe as wanted: they are a result, not a
+ * failure. */
+static enum rc
+send_to(struct adm *a, const struct adm_queue *q)
+{
+	static const struct adm_col cols[] = {{"broker", "#Broker Name", false},
+					      {"queue", "#QID", false},
+					      {"result", "#Send Result", false},
+					      {"msgId", "#MsgId", false},
+					      {"offset", "#Offset", true}};
+	struct ask *k = adm_begin(a, q->address, REQ_SEND_MESSAGE_V2);
+	struct buf props = {0};
+	char id[33];
+	enum rc rc;
+
+	if (k == NULL)
+		return RC_IO;
+	message_unique_id(id);
+	props_put(&props, "UNIQ_KEY", slice_of(id));
+	props_put(&props, "WAIT", SLICE_LIT("true"));
+	if (adm_value(a, 'k'))
+		props_put(&props, "KEYS", slice_of(adm_value(a, 'k')));
+	if (adm_value(a, 'c'))
+		props_put(&props, "TAGS", slice_of(adm_value(a, 'c')));
+	put_send(a, k, q, buf_slice(&props));
+	buf_free(&props);
+	rc = adm_end(a, k, slice_of(adm_value(a, 'p')));
+	if (rc != RC_OK && (rc != RC_INVAL || send_result(k->answer.code) == NULL))
+		return rc;
+	adm_rows(a, cols, COUNT_OF(cols),
+		 json_pack("[{s:s,s:I,s:s,s:s,s:I}]", "broker", q->broker, "queue",
+			   (json_int_t)field_i64(&k->answer, "queueId", q->id), "result", send_result(k->answer.code),
+			   "msgId", id, "offset", (json_int_t)field_i64(&k->answer, "queueOffset", -1)));
+	return RC_OK;
+}
+
+enum rc
+cmd_send_message(struct adm *a)
+{
+	struct adm_queues q;
+	json_t *route;
+	enum rc rc;
+
+	if (adm_value(a, 'i') && adm_value(a, 'b') == NULL) {
+		return adm_misused(a, "-i (a queue) needs -b (its broker's name)");
+	}
+	rc = adm_find_queues(a, adm_value(a, 't'), 2, &q, &route);
+	if (rc == RC_NOTFOUND && route == NULL) {
+		/* as a producer does: a topic that is not there yet is made at the first message, by the default
+		 * topic's route */
+		rc = adm_find_queues(a, "TBW102", 2, &q, &route);
+		if (rc == RC_NOTFOUND)
+			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves",
+				adm_value(a, 't'));
+	}
+	if (rc == RC_OK)
+		rc = send_to(a, &q.v[(uint64_t)clock_mono_us() % q.n]);
+	adm_queues_free(&q);
+	json_decref(route);
+	return rc;
+}
