@@ -1,8 +1,10 @@
 #include "store/cqtable.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -47,7 +49,7 @@ hash_queue(uint32_t topic_hash, int32_t id)
 void
 cqtable_init(struct cqtable *t, struct cq_files *f)
 {
-	*t = (struct cqtable){.files = f, .mask = FIRST_SLOTS - 1, .topic_mask = FIRST_SLOTS - 1};
+	*t = (struct cqtable){.files = f, .cut_at = INT64_MAX, .mask = FIRST_SLOTS - 1, .topic_mask = FIRST_SLOTS - 1};
 	t->slots = xcalloc(FIRST_SLOTS, sizeof(*t->slots));
 	t->topics = xcalloc(FIRST_SLOTS, sizeof(struct cq_topic *));
 }
@@ -66,9 +68,22 @@ cq_topic_free(struct cq_topic *topic)
 	free(topic);
 }
 
+static void
+close_dirs(struct cqtable *t)
+{
+	if (t->topic_dir != NULL)
+		closedir(t->topic_dir);
+	if (t->root_dir != NULL)
+		closedir(t->root_dir);
+	free(t->topic_name);
+	t->topic_dir = t->root_dir = NULL;
+	t->topic_name = NULL;
+}
+
 void
 cqtable_free(struct cqtable *t)
 {
+	close_dirs(t);
 	for (uint32_t i = 0; t->topics != NULL && i <= t->topic_mask; i++)
 		if (t->topics[i] != NULL)
 			cq_topic_free(t->topics[i]);
@@ -134,12 +149,6 @@ make_topic(struct cqtable *t, struct slice name, uint32_t hash)
 	return topic;
 }
 
-struct cq_topic *
-cqtable_topic(const struct cqtable *t, struct slice name)
-{
-	return t->topics[topic_place(t, name, hash_name(name))];
-}
-
 bool
 cqtable_name_ok(struct slice s)
 {
@@ -163,10 +172,14 @@ look_up(const struct cqtable *t, struct slice topic, int32_t id, uint32_t hash)
 	return NULL;
 }
 
+static struct store_queue *load_wanted(struct cqtable *t, struct slice topic, int32_t id);
+
 struct store_queue *
-cqtable_find(const struct cqtable *t, struct slice topic, int32_t id)
+cqtable_find(struct cqtable *t, struct slice topic, int32_t id)
 {
-	return look_up(t, topic, id, hash_queue(hash_name(topic), id));
+	struct store_queue *q = look_up(t, topic, id, hash_queue(hash_name(topic), id));
+
+	return q != NULL || LIKELY(!t->later) ? q : load_wanted(t, topic, id);
 }
 
 static void
@@ -219,15 +232,210 @@ cqtable_get(struct cqtable *t, struct slice topic, int32_t id)
 	uint32_t topic_hash = hash_name(topic);
 	struct store_queue *q = look_up(t, topic, id, hash_queue(topic_hash, id));
 
+	if (LIKELY(q != NULL))
+		return q;
+	q = t->later ? load_wanted(t, topic, id) : NULL;
 	return q != NULL ? q : make_queue(t, topic, topic_hash, id);
+}
+
+/* ---- loading */
+
+static enum rc
+say_unreadable(const struct cq_files *f, const char *topic, struct err *e)
+{
+	err_set(e, "cannot read the directory %s/%s: %s", f->root, topic, strerror(errno));
+	return RC_IO;
+}
+
+static DIR *
+open_dir_at(int at, const char *name)
+{
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (d == NULL && fd >= 0)
+		close(fd);
+	return d;
+}
+
+static bool
+is_gone(void)
+{
+	return errno == ENOENT || errno == ENOTDIR;
+}
+
+/* The queue whose directory is open as fd, which is closed. */
+static enum rc
+load_open_queue(struct cqtable *t, struct slice topic, int32_t id, int fd, struct err *e)
+{
+	struct store_queue *q = make_queue(t, topic, hash_name(topic), id);
+	enum rc rc = cqueue_load(t->files, q, fd, e);
+
+	return rc == RC_OK && t->cut_at != INT64_MAX ? cqueue_cut(t->files, q, t->cut_at, e) : rc;
+}
+
+static enum rc
+load_entry(struct cqtable *t, int topic_fd, const char *topic, const char *name, struct err *e)
+{
+	struct slice s = slice_of(topic);
+	int32_t id;
+	int fd;
+
+	if (str_i32(slice_of(name), &id) == RC_OK && look_up(t, s, id, hash_queue(hash_name(s), id)) != NULL)
+		return RC_OK; /* asked for before its turn came */
+	fd = openat(topic_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return is_gone() ? RC_OK : say_unreadable(t->files, topic, e);
+	if (str_i32(slice_of(name), &id) != RC_OK) {
+		close(fd);
+		err_set(e, "%s/%s/%s is no queue: its name is no number; move it away", t->files->root, topic, name);
+		return RC_BADDATA;
+	}
+	return load_open_queue(t, s, id, fd, e);
+}
+
+/* Goes on to the next topic's directory. RC_NOTFOUND: there is none left. */
+static enum rc
+open_next_topic(struct cqtable *t, struct err *e)
+{
+	struct dirent *ent = readdir(t->root_dir);
+
+	if (ent == NULL)
+		return RC_NOTFOUND;
+	if (!cqtable_name_ok(slice_of(ent->d_name)))
+		return RC_OK;
+	t->topic_dir = open_dir_at(dirfd(t->root_dir), ent->d_name);
+	if (t->topic_dir == NULL)
+		return is_gone() ? RC_OK : say_unreadable(t->files, ent->d_name, e);
+	free(t->topic_name);
+	t->topic_name = xstrdup(ent->d_name);
+	return RC_OK;
+}
+
+/* One entry of a topic's directory, or the step to the next topic. RC_NOTFOUND: all is loaded. */
+static enum rc
+load_step(struct cqtable *t, struct err *e)
+{
+	struct dirent *ent;
+
+	if (t->topic_dir == NULL)
+		return open_next_topic(t, e);
+	ent = readdir(t->topic_dir);
+	if (ent == NULL) {
+		closedir(t->topic_dir);
+		t->topic_dir = NULL;
+		return RC_OK;
+	}
+	return ent->d_name[0] == '.' ? RC_OK : load_entry(t, dirfd(t->topic_dir), t->topic_name, ent->d_name, e);
+}
+
+static enum rc
+begin_load(struct cqtable *t, struct err *e)
+{
+	t->root_dir = open_dir_at(AT_FDCWD, t->files->root);
+	if (t->root_dir != NULL)
+		return RC_OK;
+	return errno == ENOENT ? RC_NOTFOUND : say_unreadable(t->files, "", e);
+}
+
+enum rc
+cqtable_load(struct cqtable *t, struct err *e)
+{
+	enum rc rc = begin_load(t, e);
+
+	while (rc == RC_OK)
+		rc = load_step(t, e);
+	close_dirs(t);
+	return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+void
+cqtable_load_later(struct cqtable *t, int64_t cut_at)
+{
+	t->later = true;
+	t->cut_at = cut_at;
+}
+
+static void
+must_load(enum rc rc, const struct err *e)
+{
+	if (rc == RC_OK || rc == RC_NOTFOUND)
+		return;
+	log_error("a consume queue cannot be loaded: %s", e->text);
+	ensure(!"a queue that is there is loaded");
+}
+
+bool
+cqtable_load_some(struct cqtable *t, unsigned n)
+{
+	struct err e = {""};
+	enum rc rc = RC_OK;
+
+	if (!t->later)
+		return false;
+	if (t->root_dir == NULL)
+		rc = begin_load(t, &e);
+	for (; n > 0 && rc == RC_OK; n--)
+		rc = load_step(t, &e);
+	must_load(rc, &e);
+	if (rc == RC_OK)
+		return true;
+	close_dirs(t);
+	t->later = false;
+	return false;
+}
+
+/* A queue that is looked up while not all are loaded. NULL: it is not on disk either. */
+static struct store_queue *
+load_wanted(struct cqtable *t, struct slice topic, int32_t id)
+{
+	char path[PATH_MAX];
+	struct err e;
+	int fd;
+
+	if (!cqtable_name_ok(topic) || (size_t)snprintf(path, sizeof(path), "%s/%.*s/%" PRId32, t->files->root,
+	    (int)topic.n, topic.p, id) >= sizeof(path))
+		return NULL;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		if (!is_gone())
+			must_load(say_unreadable(t->files, path, &e), &e);
+		return NULL;
+	}
+	must_load(load_open_queue(t, topic, id, fd, &e), &e);
+	return look_up(t, topic, id, hash_queue(hash_name(topic), id));
+}
+
+/* ---- deleting */
+
+static void
+load_topic(struct cqtable *t, struct slice name)
+{
+	char *topic = xslicedup(name), *path = xasprintf("%s/%s", t->files->root, topic);
+	DIR *d = cqtable_name_ok(name) ? open_dir_at(AT_FDCWD, path) : NULL;
+	struct dirent *ent;
+	struct err e;
+
+	while (d != NULL && (ent = readdir(d)) != NULL)
+		if (ent->d_name[0] != '.')
+			must_load(load_entry(t, dirfd(d), topic, ent->d_name, &e), &e);
+	if (d != NULL)
+		closedir(d);
+	free(path);
+	free(topic);
 }
 
 struct cq_topic *
 cqtable_take_topic(struct cqtable *t, struct slice name)
 {
-	uint32_t place = topic_place(t, name, hash_name(name));
-	struct cq_topic *topic = t->topics[place], **old = t->topics;
+	struct cq_topic *topic, **old;
+	uint32_t place;
 
+	if (t->later)
+		load_topic(t, name);
+	place = topic_place(t, name, hash_name(name));
+	old = t->topics;
+	topic = old[place];
 	if (topic == NULL)
 		return NULL;
 	/* Rare: both tables are simply made anew without them. */
@@ -245,67 +453,4 @@ cqtable_take_topic(struct cqtable *t, struct slice name)
 		}
 	resize(t, t->mask + 1);
 	return topic;
-}
-
-/* ---- loading */
-
-static enum rc
-say_unreadable(const struct cq_files *f, const char *topic, struct err *e)
-{
-	err_set(e, "cannot read the directory %s/%s: %s", f->root, topic, strerror(errno));
-	return RC_IO;
-}
-
-static enum rc
-load_queue(struct cqtable *t, int topic_fd, const char *topic, const char *id, struct err *e)
-{
-	int fd = openat(topic_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int32_t n;
-
-	if (fd < 0)
-		return errno == ENOTDIR || errno == ENOENT ? RC_OK : say_unreadable(t->files, topic, e);
-	if (str_i32(slice_of(id), &n) != RC_OK) {
-		close(fd);
-		err_set(e, "%s/%s/%s is no queue: its name is no number; move it away", t->files->root, topic, id);
-		return RC_BADDATA;
-	}
-	return cqueue_load(t->files, cqtable_get(t, slice_of(topic), n), fd, e);
-}
-
-static enum rc
-load_topic(struct cqtable *t, int root_fd, const char *topic, struct err *e)
-{
-	int fd = openat(root_fd, topic, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *ent;
-	enum rc rc = RC_OK;
-	DIR *d;
-
-	if (fd < 0)
-		return errno == ENOTDIR || errno == ENOENT ? RC_OK : say_unreadable(t->files, topic, e);
-	d = fdopendir(fd);
-	if (d == NULL) {
-		close(fd);
-		return say_unreadable(t->files, topic, e);
-	}
-	while (rc == RC_OK && (ent = readdir(d)) != NULL)
-		if (ent->d_name[0] != '.')
-			rc = load_queue(t, fd, topic, ent->d_name, e);
-	closedir(d);
-	return rc;
-}
-
-enum rc
-cqtable_load(struct cqtable *t, struct err *e)
-{
-	DIR *d = opendir(t->files->root);
-	struct dirent *ent;
-	enum rc rc = RC_OK;
-
-	if (d == NULL)
-		return errno == ENOENT ? RC_OK : say_unreadable(t->files, "", e);
-	while (rc == RC_OK && (ent = readdir(d)) != NULL)
-		if (cqtable_name_ok(slice_of(ent->d_name)))
-			rc = load_topic(t, dirfd(d), ent->d_name, e);
-	closedir(d);
-	return rc;
 }

@@ -159,13 +159,22 @@ plan_crashed(struct recovery *r)
 	r->check_crc = r->s->conf->checkCRCOnRecover;
 }
 
+/* Up to where the dead worker had certainly dispatched. */
+static int64_t
+known_dispatched(const struct store *s)
+{
+	const struct shm_line_broker *b = &s->shm->broker;
+
+	return MAX_OF(MIN_OF(pos_read(&b->dispatched), pos_read(&b->appended)), s->log.min);
+}
+
 static void
 plan_known(struct recovery *r)
 {
 	const struct shm_line_broker *b = &r->s->shm->broker;
 
 	r->scan_from = pos_read(&b->appended);
-	r->dispatch_from = MAX_OF(MIN_OF(pos_read(&b->dispatched), r->scan_from), r->s->log.min);
+	r->dispatch_from = known_dispatched(r->s);
 	r->end_store_ms = pos_read(&b->appended_store_ms);
 	r->check_crc = true;
 }
@@ -349,7 +358,9 @@ recover_run(struct store *s, bool abort_stands, bool known, struct err *e)
 	int64_t begun_us = clock_mono_us();
 	enum rc rc = read_checkpoint(&r, e);
 
-	if (rc == RC_OK)
+	if (rc == RC_OK && known)
+		cqtable_load_later(&s->queues, known_dispatched(s));
+	else if (rc == RC_OK)
 		rc = cqtable_load(&s->queues, e);
 	if (rc == RC_OK && s->log.segs.count == 0)
 		rc = drop_all_derived(s, e);
@@ -363,9 +374,10 @@ recover_run(struct store *s, bool abort_stands, bool known, struct err *e)
 		rc = bring_in_step(&r, e);
 	if (rc != RC_OK)
 		return rc;
+	s->queues.cut_at = INT64_MAX; /* what recovery did not touch has no units from there on */
 	publish(&r);
 	log_info("store %s: %s; log %" PRId64 "..%" PRId64 " in %zu files, checked from %" PRId64 ", dispatched again from %" PRId64
-	    ", %" PRIu32 " queues; ready after %" PRId64 " ms", s->root, kind_text(&r), s->log.min, r.end, s->log.segs.count,
-	    r.scan_from, r.dispatch_from, s->queues.count, (clock_mono_us() - begun_us) / 1000);
+	    ", %" PRIu32 " queues%s; ready after %" PRId64 " ms", s->root, kind_text(&r), s->log.min, r.end, s->log.segs.count,
+	    r.scan_from, r.dispatch_from, s->queues.count, s->queues.later ? " so far" : "", (clock_mono_us() - begun_us) / 1000);
 	return RC_OK;
 }

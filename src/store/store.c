@@ -22,6 +22,8 @@
 #define INDEX_NAME     "index"
 #define LOG_NAME       "commitlog"
 #define OPEN_FILES_MAX 4096 /* of queues */
+#define LOAD_US	       5000 /* each second, for queues that were not loaded at the start */
+#define LOAD_STEP      16
 
 /* ---- abort: stands while the store is in use */
 
@@ -304,11 +306,21 @@ follow_min(struct store *s)
 	index_forget(&s->index, min);
 }
 
+static void
+load_queues(struct store *s)
+{
+	int64_t until = clock_mono_us() + LOAD_US;
+
+	while (cqtable_load_some(&s->queues, LOAD_STEP) && clock_mono_us() < until)
+		;
+}
+
 void
 store_second(struct store *s)
 {
 	free_deleted(s);
 	follow_min(s);
+	load_queues(s);
 	dispatch_retry(s);
 	dirty_second(s);
 }
@@ -365,6 +377,8 @@ store_queues_each(struct store *s, void (*each)(void *arg, struct store_queue *q
 {
 	struct store_queue *q;
 
+	while (cqtable_load_some(&s->queues, UINT_MAX))
+		;
 	cqtable_each(&s->queues, q)
 		each(arg, q);
 }

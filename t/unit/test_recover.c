@@ -419,6 +419,70 @@ dead_worker_goes_on_at_the_known_positions(void)
 }
 
 static void
+count_queue(void *arg, struct store_queue *q)
+{
+	(void)q;
+	++*(int *)arg;
+}
+
+static void
+queues_are_loaded_when_asked_for_after_a_worker_died(void)
+{
+	struct world w;
+	int all = 0;
+
+	world_begin(&w);
+	for (int i = 0; i < 100; i++)
+		(void)world_put(&w, i < 80 ? "T" : "U", i % 20, BODY, NULL);
+	world_die(&w);
+	world_open(&w);
+	CU_ASSERT_EQUAL(w.s->queues.count, 0);
+	CU_ASSERT_EQUAL(queue_max(world_queue(&w, "T", 3)), 4);
+	CU_ASSERT_PTR_NULL(store_queue_find(w.s, SLICE_LIT("T"), 77));
+	CU_ASSERT_PTR_NULL(store_queue_find(w.s, SLICE_LIT("V"), 0));
+	CU_ASSERT_PTR_NULL(store_queue_find(w.s, SLICE_LIT(".."), 0));
+	CU_ASSERT_EQUAL(world_put(&w, "T", 4, BODY, NULL).queue_offset, 4);
+	CU_ASSERT_EQUAL(world_put(&w, "V", 0, BODY, NULL).queue_offset, 0);
+	CU_ASSERT_EQUAL(w.s->queues.count, 3);
+	store_topic_delete(w.s, SLICE_LIT("U"));
+	CU_ASSERT_FALSE(world_has(&w, "consumequeue/U"));
+	store_queues_each(w.s, count_queue, &all);
+	CU_ASSERT_EQUAL(all, 21);
+	for (int i = 0; i < 20; i++)
+		CU_ASSERT_TRUE(world_queue_whole(&w, "T", i));
+	CU_ASSERT_FALSE(w.s->queues.later);
+	world_die(&w);
+	world_open(&w);
+	for (int i = 0; i < 100 && w.s->queues.later; i++)
+		store_second(w.s);
+	CU_ASSERT_EQUAL(w.s->queues.count, 21);
+	CU_ASSERT_EQUAL(world_put(&w, "T", 4, BODY, NULL).queue_offset, 5);
+	world_end(&w);
+}
+
+/* Units of what may not have been dispatched whole are made again, also when their queue is only loaded for that. */
+static void
+half_written_unit_is_made_again_after_a_worker_died(void)
+{
+	struct store_put_result r[3];
+	struct world w;
+	char raw[CQ_UNIT];
+
+	world_begin(&w);
+	for (int i = 0; i < 3; i++)
+		r[i] = world_put(&w, "T", 0, BODY, "TAGS\001TagA\002");
+	world_die(&w);
+	pos_publish(&w.shm->broker.dispatched, r[1].physical);
+	world_poke(&w, "consumequeue/T/0/00000000000000000000", CQ_UNIT + 12, "\0\0\0\0\0\0\0\0", 8);
+	world_open(&w);
+	world_peek(&w, "consumequeue/T/0/00000000000000000000", CQ_UNIT, raw, CQ_UNIT);
+	CU_ASSERT_EQUAL(be64_get(raw + 12), 2598919);
+	CU_ASSERT_EQUAL(queue_max(world_queue(&w, "T", 0)), 3);
+	CU_ASSERT_TRUE(world_queue_whole(&w, "T", 0));
+	world_end(&w);
+}
+
+static void
 records_above_appended_are_kept_if_whole(void)
 {
 	struct store_put_result r[4];
@@ -578,7 +642,8 @@ TEST_MAIN("store/recover", TEST(clean_stop_takes_abort_away_and_leaves_a_checkpo
     TEST(stale_records_behind_a_cut_do_not_come_back), TEST(records_of_another_place_are_not_taken),
     TEST(segments_behind_the_end_are_removed), TEST(gap_in_the_log_is_refused_and_nothing_is_removed),
     TEST(queue_ahead_of_the_log_is_cut), TEST(units_with_a_wrong_code_are_made_again_after_a_crash),
-    TEST(dead_worker_goes_on_at_the_known_positions), TEST(records_above_appended_are_kept_if_whole),
+    TEST(dead_worker_goes_on_at_the_known_positions), TEST(queues_are_loaded_when_asked_for_after_a_worker_died),
+    TEST(half_written_unit_is_made_again_after_a_worker_died), TEST(records_above_appended_are_kept_if_whole),
     TEST(half_put_index_entry_does_not_break_its_chain), TEST(failed_node_is_not_trusted),
     TEST(index_keeps_keys_older_than_the_recovery_start), TEST(second_broker_on_the_same_store_is_refused),
     TEST(wrong_segment_size_is_refused), TEST(recovery_can_be_repeated))
