@@ -80,6 +80,18 @@ dispatch_read_delays(struct store *s)
 	}
 }
 
+int
+store_delay_levels(const struct store *s)
+{
+	return s->delay_levels;
+}
+
+int64_t
+store_delay_ms(const struct store *s, int level)
+{
+	return level >= 1 && level <= s->delay_levels ? s->delay_ms[level] : 0;
+}
+
 static int64_t
 tags_code_of(const struct store *s, const struct record *r, const struct cq_topic *topic)
 {

@@ -267,6 +267,55 @@ store_record_at(struct store *s, int64_t physical, struct slice *record)
 	return RC_OK;
 }
 
+bool
+store_record_is_cold(struct store *s, int64_t physical, int32_t size, int64_t *at, int64_t *len)
+{
+	struct commitlog *log = &s->log;
+	int64_t room, n = size > 0 ? size : MSG_SIZE_MIN;
+	size_t there;
+	const char *p;
+
+	if (physical < log->min || physical >= log->end - RESIDENT_WINDOW)
+		return false;
+	room = segs_start(&log->segs, physical) + log->segs.file_bytes - physical;
+	room = MIN_OF(room, log->end - physical);
+	if (n > room)
+		return false;
+	if (size <= 0 && commitlog_resident(log, physical, (size_t)n)) {
+		p = commitlog_read(log, physical, &there);
+		if (p == NULL || !record_stands(p, there, physical, 0))
+			return false;
+		n = MIN_OF((int64_t)be32_get(p + MSG_OFF_SIZE), room);
+	}
+	if (commitlog_resident(log, physical, (size_t)n))
+		return false;
+	*at = physical;
+	*len = MIN_OF(MAX_OF(n, (int64_t)COLD_RANGE), room);
+	return true;
+}
+
+enum rc
+store_next_record(struct store *s, int64_t *at, struct slice *record)
+{
+	while (*at < s->log.end) {
+		size_t n;
+		const char *p = commitlog_read(&s->log, *at, &n);
+
+		if (p == NULL || n < RECORD_FILLER_BYTES)
+			return RC_BADDATA;
+		if (be32_get(p + MSG_OFF_MAGIC) == MSG_MAGIC_BLANK) {
+			*at = segs_start(&s->log.segs, *at) + s->log.segs.file_bytes;
+			continue;
+		}
+		if (!record_stands(p, n, *at, 0))
+			return RC_BADDATA;
+		*record = (struct slice){p, be32_get(p + MSG_OFF_SIZE)};
+		*at += (int64_t)record->n;
+		return RC_OK;
+	}
+	return RC_NOTFOUND;
+}
+
 enum rc
 store_unit_at(struct store *s, struct store_queue *q, int64_t offset, int64_t *physical, int32_t *size, int64_t *tags_code)
 {

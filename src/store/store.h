@@ -147,6 +147,20 @@ void	store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t m
 enum rc	store_record_at(struct store *s, int64_t physical, struct slice *record) MUST_CHECK;
 /* One unit of a queue. RC_NOTFOUND: outside of min..max. */
 enum rc	store_unit_at(struct store *s, struct store_queue *q, int64_t offset, int64_t *physical, int32_t *size, int64_t *tags_code) MUST_CHECK;
+/*
+ * Would reading the record at `physical` (size 0: as it says itself) have to come from the disk? Then *at and *len are what to ask warm
+ * for; a record whose size is not known may need to be asked for twice. False: its bytes are in memory, or there is none.
+ */
+bool	store_record_is_cold(struct store *s, int64_t physical, int32_t size, int64_t *at, int64_t *len);
+/*
+ * Walks the log: the record that begins at *at, or behind the filler there; *at moves behind it. RC_NOTFOUND: the end.
+ * RC_BADDATA: no record begins there.
+ */
+enum rc	store_next_record(struct store *s, int64_t *at, struct slice *record) MUST_CHECK;
+
+/* ---- delay levels, from messageDelayLevel: 1 to store_delay_levels. The code of a delayed message's unit is when it is due. */
+int	store_delay_levels(const struct store *s);
+int64_t	store_delay_ms(const struct store *s, int level);
 
 #define QUERY_MAX 64
 struct query_result {

@@ -8,6 +8,8 @@
  */
 #include "workers/broker/cold.h"
 
+#include <errno.h>
+
 #include "common/clock.h"
 
 #define ASK_AGAIN_MS 3000
@@ -16,7 +18,9 @@
 _Static_assert(COLD_MAX == 1 << SLOT_BITS, "an id is a generation and a slot");
 
 struct cold_pull {
-	struct conn	*conn;		/* a reference */
+	cold_ready	*ready;		/* told instead; NULL: a pull */
+	void		*arg;
+	struct conn	*conn;		/* a reference; NULL: no pull */
 	struct request_id id;
 	int64_t		 asked_ms;
 	struct pull	 pull;		/* its texts stand behind the struct */
@@ -44,8 +48,19 @@ cold_new(struct broker *b)
 static void
 free_pull(struct cold_pull *it)
 {
-	conn_unref(&it->conn);
+	if (it->conn != NULL)
+		conn_unref(&it->conn);
 	free(it);
+}
+
+static void
+tell_ready(struct cold_pull *it, int error)
+{
+	cold_ready *ready = it->ready;
+	void *arg = it->arg;
+
+	free(it);
+	ready(arg, error);
 }
 
 void
@@ -54,7 +69,9 @@ cold_free(struct cold **c)
 	if (*c == NULL)
 		return;
 	for (unsigned i = 0; i < COLD_MAX; i++)
-		if ((*c)->slot[i] != NULL)
+		if ((*c)->slot[i] != NULL && (*c)->slot[i]->ready != NULL)
+			tell_ready((*c)->slot[i], ECANCELED);
+		else if ((*c)->slot[i] != NULL)
 			free_pull((*c)->slot[i]);
 	free(*c);
 	*c = NULL;
@@ -97,24 +114,50 @@ copy_pull(struct conn *conn, const struct request_id *id, const struct pull *p)
 	return it;
 }
 
-enum rc
-cold_add(struct cold *c, struct conn *conn, const struct request_id *id, const struct pull *p, int64_t at, int64_t len)
+/* Asks warm in the name of a free slot. RC_OK: *slot is to be filled. */
+static enum rc
+ask_warm(struct cold *c, int64_t at, int64_t len, unsigned *slot)
 {
 	int fd = c->b->w->peer_fds[WORKER_WARM];
-	unsigned slot;
 	enum rc rc;
 
-	if (fd < 0 || p->asked >= ASKS_MAX)
+	if (fd < 0)
 		return RC_CLOSED;
 	if (c->free_count == 0)
 		return RC_FULL;
-	slot = c->free_slots[c->free_count - 1];
-	rc = ipc_send(fd, IPC_BROKER_WARM_RANGE, id_of(c, slot), at, len);
+	*slot = c->free_slots[c->free_count - 1];
+	rc = ipc_send(fd, IPC_BROKER_WARM_RANGE, id_of(c, *slot), at, len);
 	if (rc != RC_OK)
 		return rc == RC_AGAIN ? RC_FULL : RC_CLOSED;
-	c->slot[slot] = copy_pull(conn, id, p);
 	c->free_count--;
+	return RC_OK;
+}
+
+enum rc
+cold_add(struct cold *c, struct conn *conn, const struct request_id *id, const struct pull *p, int64_t at, int64_t len)
+{
+	unsigned slot;
+	enum rc rc = p->asked < ASKS_MAX ? ask_warm(c, at, len, &slot) : RC_CLOSED;
+
+	if (rc != RC_OK)
+		return rc;
+	c->slot[slot] = copy_pull(conn, id, p);
 	count_add(&c->b->w->shm->counters.cold_pulls, 1);
+	return RC_OK;
+}
+
+enum rc
+cold_wait(struct cold *c, int64_t at, int64_t len, cold_ready *ready, void *arg)
+{
+	unsigned slot;
+	enum rc rc = ask_warm(c, at, len, &slot);
+
+	if (rc != RC_OK)
+		return rc;
+	c->slot[slot] = xcalloc(1, sizeof(struct cold_pull));
+	c->slot[slot]->ready = ready;
+	c->slot[slot]->arg = arg;
+	c->slot[slot]->asked_ms = clock_mono_ms();
 	return RC_OK;
 }
 
@@ -127,6 +170,8 @@ cold_done(struct cold *c, int64_t id, int32_t error)
 	if (c->slot[slot] == NULL || id_of(c, slot) != id)
 		return; /* asked again in the meantime, or its connection has gone */
 	it = take(c, slot);
+	if (it->ready != NULL)
+		return tell_ready(it, error);
 	it->pull.warmed = true;
 	if (it->conn->closed)
 		;
@@ -146,9 +191,13 @@ cold_second(struct cold *c)
 	for (unsigned i = 0; c->free_count < COLD_MAX && i < COLD_MAX; i++) {
 		struct cold_pull *it = c->slot[i];
 
-		if (it == NULL || (!it->conn->closed && now - it->asked_ms < ASK_AGAIN_MS))
+		if (it == NULL || ((it->conn == NULL || !it->conn->closed) && now - it->asked_ms < ASK_AGAIN_MS))
 			continue;
 		take(c, i);
+		if (it->ready != NULL) {
+			tell_ready(it, 0);
+			continue;
+		}
 		if (!it->conn->closed)
 			pull_run(c->b, it->conn, &it->id, &it->pull);
 		free_pull(it);

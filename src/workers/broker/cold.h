@@ -1,5 +1,6 @@
 /*
- * cold: pulls whose bytes may have to come from the disk: warm reads them first, this loop never does.
+ * cold: pulls, and whatever else reads records, whose bytes may have to come from the disk: warm reads them first, this loop
+ * never does.
  */
 #ifndef BROKER_COLD_H
 #define BROKER_COLD_H
@@ -16,6 +17,12 @@ void		 cold_free(struct cold **c);
  */
 enum rc		 cold_add(struct cold *c, struct conn *conn, const struct request_id *id, const struct pull *p, int64_t at,
 		    int64_t len) MUST_CHECK;
+/*
+ * The same for anything else that reads the log: ready is called once, later, with 0 (read it now) or an errno; ECANCELED: the broker
+ * ends. Results as cold_add: then ready is not called.
+ */
+typedef void	 cold_ready(void *arg, int error);
+enum rc		 cold_wait(struct cold *c, int64_t at, int64_t len, cold_ready *ready, void *arg) MUST_CHECK;
 /* warm's answer: the pull goes on, or is refused when the disk could not be read. */
 void		 cold_done(struct cold *c, int64_t id, int32_t error);
 /* Once a second: pulls of connections that have gone, and asks that were never answered (warm was restarted). */
