@@ -125,10 +125,9 @@ refusals_have_the_original_code_and_words(void)
 	refused(fd, "SCHEDULE_TOPIC_XXXX", 0, NULL, "x", RES_NO_PERMISSION, "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.");
 	refused(fd, "test", 99, NULL, "x", RES_INVALID_PARAMETER, "request queueId[99] is illegal, TopicConfig [topicName=test, ");
 	refused(fd, "test", 0, NULL, "", RES_SYSTEM_ERROR, "java.lang.NullPointerException");
-	refused(fd, "test", 0, "UNIQ_KEY\1K\2DELAY\0013\2", "x", RES_SYSTEM_ERROR, "delayed");
-	refused(fd, "test", 0, "UNIQ_KEY\1K\2TIMER_DELAY_SEC\0013\2", "x", RES_SYSTEM_ERROR, "delayed");
+	refused(fd, "test", 0, "UNIQ_KEY\1K\2TIMER_DELAY_SEC\0013\2", "x", RES_SYSTEM_ERROR, "timer");
 	refused(fd, "test", 0, "UNIQ_KEY\1K\2TRAN_MSG\1true\2", "x", RES_SYSTEM_ERROR, "transactional");
-	CU_ASSERT_EQUAL(atomic_load(&f.w.shm->counters.put_failed), 8);
+	CU_ASSERT_EQUAL(atomic_load(&f.w.shm->counters.put_failed), 7);
 	CU_ASSERT_EQUAL(atomic_load(&f.w.shm->counters.put_msgs), 0);
 	close(fd);
 	fixture_stop(&f);

@@ -10,6 +10,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/cold.h"
+#include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
@@ -220,6 +221,8 @@ finish(struct broker *b)
 	if (offsets_save(b->offsets, &e) != RC_OK)
 		log_error("consumer offsets were not saved: %s", e.text);
 	store_close(&b->store, !b->failed);
+	if (!b->failed && delay_save(b->delay, &e) != RC_OK) /* after the log was synced; if that failed, its tail says it */
+		log_error("the progress of delayed messages was not saved: %s", e.text);
 	log_info("stopped");
 	worker_exit(b->w, 0);
 }
@@ -266,7 +269,9 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 		return;
 	look_at_flush(b);
 	sends_commit(b->sends);
-	more = store_progress(b->store, DISPATCH_STEP);
+	more = delay_turn(b->delay);
+	sends_commit(b->sends);
+	more |= store_progress(b->store, DISPATCH_STEP);
 	release_waiters(b);
 	keep_going(b, more);
 	hold_run(b->hold);
@@ -349,6 +354,7 @@ on_second(struct worker *w)
 	siblings_push(b->siblings);
 	hold_second(b->hold);
 	cold_second(b->cold);
+	delay_second(b->delay);
 	brstats_second(b->stats);
 	if (b->seconds % CLIENTS_SECONDS == 0)
 		clients_expire(b->clients);

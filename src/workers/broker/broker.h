@@ -26,6 +26,7 @@ struct brstats;
 struct clients;
 struct cold;
 struct daily;
+struct delay;
 struct groups;
 struct hold;
 struct modes;
@@ -57,6 +58,7 @@ struct broker {
 	struct siblings	*siblings;	/* what flush and clean are to be told */
 	struct announce	*announce;	/* registration at the name servers */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
+	struct delay	*delay;		/* messages that are delivered later */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
 	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */

@@ -4,6 +4,7 @@
  * Runs in:    the broker process; the hot path.
  * Must not:   store a message as another kind than its sender asked for.
  */
+#include "workers/broker/delay.h"
 #include "workers/broker/groups.h"
 #include "workers/broker/orderly.h"
 #include "workers/broker/send.h"
@@ -119,7 +120,8 @@ check_retry(struct send *s)
 	}
 	s->queue_id = 0;
 	s->to_dead_letters = true;
-	s->p.delayed = s->p.timed = false;
+	s->p.delay_level = 0;
+	s->p.timed = false;
 	return true;
 }
 
@@ -128,7 +130,7 @@ check_retry(struct send *s)
 static bool
 check_kind(struct send *s)
 {
-	if (UNLIKELY(s->p.half && !(s->h.reconsume > 0 && s->p.delayed))) {
+	if (UNLIKELY(s->p.half && !(s->h.reconsume > 0 && s->p.delay_level > 0))) {
 		if (s->b->conf->rejectTransactionMessage)
 			send_refuse(s->b, s->c, &s->id, RES_NO_PERMISSION, "the broker[%s] sending transaction message is forbidden",
 			    s->b->conf->brokerIP1);
@@ -136,8 +138,8 @@ check_kind(struct send *s)
 			send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no transactional messages yet");
 		return false;
 	}
-	if (UNLIKELY(s->p.delayed || s->p.timed)) {
-		send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no delayed messages yet");
+	if (UNLIKELY(s->p.timed && s->p.delay_level == 0)) {
+		send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no timer messages yet");
 		return false;
 	}
 	return true;
@@ -177,8 +179,21 @@ fill_pending(const struct send *s, struct pending *p)
 	p->conn = s->c;
 	p->id = s->id;
 	p->topic = s->topic;
+	p->queue_id = s->queue_id; /* of a delayed message too: the one that was asked for */
 	p->uniq_key = s->p.uniq_key;
 	p->no_wait = s->p.no_wait;
+}
+
+/* It waits in another topic; the queue offset and the id of the answer are of there. */
+static void
+delay_message(struct send *s, struct message *m)
+{
+	struct buf *text = sends_scratch(s->b->sends);
+
+	delay_wrap(s->b->delay, m, s->p.delay_level, m->topic, m->queue_id, s->h.props, text);
+	s->h.props = arena_text(s->b, text);
+	s->p.unterminated = false;
+	s->topic = topic_find(s->b->topics, m->topic);
 }
 
 static void
@@ -193,6 +208,8 @@ send_single(struct send *s)
 	if (!check_content(s) || !check_kind(s))
 		return;
 	fill_message(s, &m);
+	if (UNLIKELY(s->p.delay_level > 0))
+		delay_message(s, &m);
 	set_props(s, &m);
 	if (UNLIKELY((rc = sends_stage(s->b->sends, &m, &p)) != RC_OK)) {
 		send_refuse_rc(s->b, s->c, &s->id, rc);

@@ -125,12 +125,12 @@ is_reserved(struct slice name)
 	return slice_is(name, "POP_CK") || slice_is(name, "MSG_REGION") || slice_is(name, "TRACE_ON") || slice_is(name, "CLUSTER");
 }
 
-static bool
-is_positive(struct slice value)
+static int32_t
+delay_level(struct slice value)
 {
 	int32_t level;
 
-	return str_i32(value, &level) == RC_OK && level > 0;
+	return str_i32(value, &level) == RC_OK && level > 0 ? level : 0;
 }
 
 static void
@@ -150,7 +150,7 @@ note_property(struct send_props *p, struct slice name, struct slice value)
 		break;
 	case 'D':
 		if (slice_is(name, "DELAY"))
-			p->delayed = is_positive(value);
+			p->delay_level = delay_level(value);
 		break;
 	case 'T':
 		if (slice_is(name, "TIMER_DELAY_SEC") || slice_is(name, "TIMER_DELAY_MS") || slice_is(name, "TIMER_DELIVER_MS"))

@@ -20,7 +20,8 @@ bool	send_header_read(struct send_header *h, struct conn *c, const struct comman
 struct send_props {
 	struct slice	uniq_key, reply_to;
 	bool		no_wait;	/* WAIT=false: answer without flush and slave */
-	bool		delayed, timed, half;
+	int32_t		delay_level;	/* above 0: deliver later */
+	bool		timed, half;
 	bool		reserved;	/* there are names that only the broker may set: to be left out */
 	bool		keys;
 	bool		unterminated;	/* the last pair has no separator behind it */

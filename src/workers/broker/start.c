@@ -14,6 +14,7 @@
 #include "workers/broker/clients.h"
 #include "workers/broker/cold.h"
 #include "workers/broker/daily.h"
+#include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
@@ -41,6 +42,8 @@ arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
 	struct broker *b = arg;
 
 	hold_arrival(b->hold, q, tags_code, props);
+	if (UNLIKELY(slice_is(queue_topic(q), SCHEDULE_TOPIC)))
+		delay_arrived(b->delay, q, tags_code);
 }
 
 static void
@@ -97,6 +100,7 @@ make_parts(struct broker *b)
 	b->offsets = offsets_new(b);
 	b->modes = modes_new(b);
 	b->daily = daily_new(b);
+	b->delay = delay_new(b);
 }
 
 static void
@@ -105,7 +109,7 @@ load_parts(struct broker *b)
 	struct err e;
 
 	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK ||
-	    modes_load(b->modes, &e) != RC_OK)
+	    modes_load(b->modes, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK)
 		worker_die(b->w, "%s", e.text);
 }
 
@@ -125,6 +129,7 @@ free_parts(struct broker *b)
 	announce_free(&b->announce);
 	clients_free(&b->clients);
 	orderly_free(&b->orderly);
+	delay_free(&b->delay);
 	daily_free(&b->daily);
 	modes_free(&b->modes);
 	offsets_free(&b->offsets);
