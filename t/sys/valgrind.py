@@ -12,11 +12,11 @@ def main():
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is missing: install the Debian package valgrind")
     c = rmq.Cluster()
-    logs = os.path.join(c.dir, "valgrind.%p")
+    log = os.path.join(c.dir, "valgrind.%p")
     wrapper = os.path.join(c.dir, "supervisor")
     with open(wrapper, "w") as f:
         f.write("#!/bin/sh\nexec valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible --trace-children=yes "
-                f"--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=77 --log-file={logs} {c.binary} \"$@\"\n")
+                f"--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=77 --log-file={log} {c.binary} \"$@\"\n")
     os.chmod(wrapper, 0o755)
     c.binary = wrapper
     try:
@@ -24,8 +24,10 @@ def main():
         c.wait_ready(120)
         work(c)
         status = c.stop(120)
-        found = []
-        for path in sorted(glob.glob(os.path.join(c.dir, "valgrind.*"))):
+        found, logs = [], sorted(glob.glob(os.path.join(c.dir, "valgrind.*")))
+        if len(logs) < 8:
+            sys.exit(f"valgrind watched only {len(logs)} processes: {logs}")
+        for path in logs:
             with open(path) as f:
                 text = f.read()
             if text.strip():
@@ -46,7 +48,7 @@ def work(c):
                      b'"subVersion":1,"expressionType":"TAG"}]}]}')
         consumer.need(34, {}, heartbeat)
         for i in range(300):
-            p.send("T", b"x" * i, i % 4, {"TAGS": "AB"[i % 2], "KEYS": f"k{i}", "UNIQ_KEY": "%032X" % i})
+            p.send("T", b"x" * (i + 1), i % 4, {"TAGS": "AB"[i % 2], "KEYS": f"k{i}", "UNIQ_KEY": "%032X" % i})
         p.send("Auto", b"x")
         for q in range(4):
             assert len(rmq.until("dispatched", lambda q=q: (lambda g: g if len(g) == 75 else None)(p.pull_queue("T", q))))
