@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "store/store_int.h"
 
+#define SHOW_BYTES   (64 << 20)
 #define RECORD_EXTRA (64 << 10) /* a record may be larger than maxMessageSize by this */
 
 struct recovery {
@@ -28,6 +29,7 @@ struct recovery {
 	struct checkpoint checkpoint;
 	int64_t		 scan_from, dispatch_from;
 	int64_t		 end, end_store_ms;
+	int64_t		 shown;		/* progress */
 	bool		 check_crc, changed;
 };
 
@@ -49,6 +51,19 @@ static bool
 looks_torn(const struct record *r)
 {
 	return r->props.n > 0 && r->props.p[r->props.n - 1] == '\0';
+}
+
+/* The master takes a recovery that gets on for alive, however long it takes. Nobody trusts positions of a recovering node. */
+static void
+show_progress(struct recovery *r, int64_t at)
+{
+	shm_i64 *appended = &r->s->shm->broker.appended;
+
+	if (at - r->shown < SHOW_BYTES)
+		return;
+	r->shown = at;
+	if (at > pos_read(appended))
+		pos_publish(appended, at);
 }
 
 /* Walks whole records from scan_from on. */
@@ -73,6 +88,7 @@ find_end(struct recovery *r, struct err *e)
 		}
 		if (rc != RC_OK)
 			break;
+		show_progress(r, at);
 		last = record;
 		r->end_store_ms = record.store_ms;
 		at += record.size;
@@ -270,14 +286,17 @@ clear_queues(struct store *s, struct err *e)
 	return RC_OK;
 }
 
-/* What was found only in the page cache must not be shown to consumers before it is safe. */
+/*
+ * With SYNC_FLUSH what was found only in the page cache must not be shown to consumers before it is safe. Otherwise nothing was
+ * promised, and flush does it in its own time.
+ */
 static enum rc
 sync_log(struct recovery *r, struct err *e)
 {
 	struct commitlog *log = &r->s->log;
 	int64_t at = r->known ? pos_read(&r->s->shm->flush.flushed) : r->scan_from;
 
-	if (!r->changed && (r->known ? r->s->conf->flushDiskType != FLUSH_SYNC : !r->crashed))
+	if (r->s->conf->flushDiskType != FLUSH_SYNC || !(r->changed || r->crashed))
 		return RC_OK;
 	for (at = segs_start(&log->segs, at); at < r->end; at += log->segs.file_bytes) {
 		enum rc rc = commitlog_sync(log, at, e);
