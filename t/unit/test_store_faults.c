@@ -54,7 +54,7 @@ scene_begin(void)
 	CU_ASSERT_FATAL(s != MAP_FAILED && shm != MAP_FAILED);
 	(void)(log_set_level("error") == RC_OK);
 	s->shm = shm;
-	snprintf(s->w.dir, sizeof(s->w.dir), "/tmp/rmq-fault-XXXXXX");
+	snprintf(s->w.dir, sizeof(s->w.dir), "%.40s/rmq-fault-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(s->w.dir));
 	return s;
 }
@@ -62,7 +62,7 @@ scene_begin(void)
 static void
 scene_end(struct scene *s)
 {
-	world_remove(&s->w, ".");
+	world_remove(&s->w, "");
 	munmap(s->shm, sizeof(*s->shm));
 	munmap(s, sizeof(*s));
 }
