@@ -1,3 +1,6 @@
+/*
+ * commitlog: staging a turn, writing it and taking it back, maps to read, and the cut behind the log's end.
+ */
 #include "store/commitlog.h"
 
 #include <errno.h>

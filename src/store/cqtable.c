@@ -1,3 +1,6 @@
+/*
+ * cqtable: the two hash tables of topics and queues, and how queues come from and go with their directories.
+ */
 #include "store/cqtable.h"
 
 #include <errno.h>

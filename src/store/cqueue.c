@@ -1,3 +1,6 @@
+/*
+ * cqueue: the files of one consume queue: open ones shared by all queues, loading, appending, cutting.
+ */
 #include "store/cqueue.h"
 
 #include <dirent.h>

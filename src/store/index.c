@@ -1,3 +1,6 @@
+/*
+ * index: index files: made and reserved ahead, entries put and chained, walked, mended after a crash.
+ */
 #include "store/index.h"
 
 #include <ctype.h>

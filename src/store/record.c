@@ -1,3 +1,6 @@
+/*
+ * record: reads a record in place, with every length checked before it is used.
+ */
 #include "common/crc.h"
 #include "common/message.h"
 #include "store/record.h"
