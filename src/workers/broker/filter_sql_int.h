@@ -61,6 +61,7 @@ struct sql_parse {
 	struct arena	*arena;
 	struct slice	 text;
 	size_t		 token_at, token_end;	/* the last token, in text */
+	size_t		 last_line_end;		/* behind it there is no line comment */
 	bool		 no_token;	/* what stands there is no token at all */
 	bool		 complete;	/* the expression is whole; what follows is not looked at */
 	struct sql_node	*root;
