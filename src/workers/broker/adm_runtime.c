@@ -7,6 +7,7 @@
 #include "workers/broker/admin.h"
 #include "workers/broker/brstats.h"
 #include "workers/broker/daily.h"
+#include "workers/broker/delay.h"
 
 #define GIB ((double)(1 << 30))
 
@@ -156,6 +157,20 @@ put_store(struct broker *b, struct buf *out)
 	put_format(out, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.", (double)f.disk_total / GIB, (double)f.disk_free / GIB);
 }
 
+/* How far each level is delivered, and how far its queue goes. */
+static void
+put_delays(struct broker *b, struct buf *out)
+{
+	struct delay_state s;
+	char key[48];
+
+	for (int level = 1; level <= delay_levels(b->delay); level++) {
+		delay_state(b->delay, level, &s);
+		snprintf(key, sizeof key, "scheduleMessageOffset_%d", level);
+		put_format(out, key, "%lld,%lld", (long long)s.delivered_to, (long long)s.queue_max);
+	}
+}
+
 /* No timer wheel yet: it is never behind. */
 static void
 put_timer(struct buf *out)
@@ -181,6 +196,7 @@ adm_runtime_info(struct broker *b, struct conn *c, struct command *cmd)
 	put_rates(b, &body);
 	put_puts(b, &body);
 	put_store(b, &body);
+	put_delays(b, &body);
 	put_timer(&body);
 	buf_put_str(&body, "}}");
 	answer_buf(c, &id, &body);

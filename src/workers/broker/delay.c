@@ -19,7 +19,7 @@
 #include "workers/broker/answer.h"
 #include "workers/broker/cold.h"
 #include "workers/broker/delay_mark.h"
-#include "workers/broker/topics.h"
+#include "workers/broker/sends.h"
 
 #define DELIVER_STEP  1024	  /* messages of one turn */
 #define DELIVER_BYTES (4 << 20)	  /* of one turn: far below the turn's buffer, so one commit has them all */
@@ -405,6 +405,7 @@ delay_turn(struct delay *d)
 			begin_levels(d);
 		return true;
 	}
+	sends_commit(d->b->sends); /* so the buffer has room: what this turn delivers is in the log as a whole, or not at all */
 	d->wanted = run_all(d);
 	if (!d->wanted)
 		arm_for_next(d);

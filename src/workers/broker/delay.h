@@ -27,7 +27,7 @@ void		 delay_wrap(const struct delay *d, struct message *m, int32_t level, struc
 
 /* Units have come into this queue. */
 void		 delay_arrived(struct delay *d, struct store_queue *q, int64_t tags_code);
-/* The turn's part of what is due is staged; nothing else is. True: more is to be done at once. */
+/* Stages the turn's part of what is due; commits before that what others have staged. True: more is to be done at once. */
 bool		 delay_turn(struct delay *d);
 void		 delay_second(struct delay *d);
 /* At the end, when nothing is staged any more: writes how far delivery got. RC_FULL, RC_IO. */

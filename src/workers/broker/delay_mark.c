@@ -74,10 +74,20 @@ put_place(const struct delay_mark *m, const struct place *at, struct buf *out)
 	buf_put_str(out, "}}");
 }
 
-void
-delay_mark_put_json(struct delay_mark *m, struct buf *out)
+static void
+take_place(const struct delay_mark *m, struct place *at)
 {
-	put_place(m, &m->saved, out);
+	memcpy(at->done, m->done, sizeof(at->done));
+	at->log_end = pos_read(&m->b->w->shm->broker.appended);
+}
+
+void
+delay_mark_put_json(const struct delay_mark *m, struct buf *out)
+{
+	struct place now;
+
+	take_place(m, &now);
+	put_place(m, m->scanned ? &now : &m->saved, out);
 }
 
 static void
@@ -244,13 +254,6 @@ worth_saving(const struct delay_mark *m)
 
 	return memcmp(m->saved.done, m->done, sizeof(m->saved.done)) != 0 || end - m->saved.log_end >= RENEW_BYTES ||
 	       !m->kept;
-}
-
-static void
-take_place(struct delay_mark *m, struct place *at)
-{
-	memcpy(at->done, m->done, sizeof(at->done));
-	at->log_end = log_end(m);
 }
 
 void

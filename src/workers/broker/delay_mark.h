@@ -28,7 +28,8 @@ bool			 delay_mark_scan(struct delay_mark *m, unsigned max);
 void			 delay_mark_second(struct delay_mark *m);
 /* Now, for the end; the log is or will be synced as it is. */
 enum rc			 delay_mark_save(struct delay_mark *m, struct err *e) MUST_CHECK;
-void			 delay_mark_put_json(struct delay_mark *m, struct buf *out);
+/* As it is now: the log of a slave that asks may be behind it, and the slave finds that out by the log's end when it takes over. */
+void			 delay_mark_put_json(const struct delay_mark *m, struct buf *out);
 
 /* What a copy's record has in preparedTransactionOffset: below zero, which no transaction has. */
 int64_t			 delay_mark_of(int level, int64_t queue_offset);

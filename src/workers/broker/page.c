@@ -8,6 +8,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/cold.h"
+#include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/waiters.h"
@@ -228,6 +229,26 @@ put_store(struct broker *b, struct buf *out)
 	buf_put_char(out, '}');
 }
 
+/* Levels in use. */
+static void
+put_delays(struct broker *b, struct buf *out)
+{
+	struct delay_state s;
+	bool first = true;
+
+	buf_put_str(out, ",\"delayLevels\":[");
+	for (int level = 1; level <= delay_levels(b->delay); level++) {
+		delay_state(b->delay, level, &s);
+		if (s.queue_max == 0)
+			continue;
+		buf_printf(out, "%s{\"level\":%d,\"delayMs\":%lld,\"pending\":%lld,\"nextDueMs\":%lld,\"delivered\":%llu}", first ? "" : ",",
+		    level, (long long)s.delay_ms, (long long)MAX_OF(s.queue_max - s.delivered_to, 0), (long long)s.next_due_ms,
+		    (unsigned long long)s.delivered);
+		first = false;
+	}
+	buf_put_char(out, ']');
+}
+
 void
 broker_page_write(struct broker *b)
 {
@@ -240,6 +261,7 @@ broker_page_write(struct broker *b)
 	buf_put_str(&out, ",\"nameServers\":[");
 	announce_put_json(b->announce, &out);
 	buf_put_char(&out, ']');
+	put_delays(b, &out);
 	put_store(b, &out);
 	buf_put_char(&out, '}');
 	if (out.failed || page_publish(b->w->page, buf_slice(&out)) != RC_OK)
