@@ -240,7 +240,7 @@ remove_matching(struct item **table, struct slice name, bool at_begin)
 		struct slice key = slice_of(it->key);
 
 		next = it->hh.next;
-		if (key.n <= name.n)
+		if (name.n == 0 || key.n <= name.n)
 			continue;
 		if (at_begin ? memcmp(key.p, name.p, name.n) == 0 && key.p[name.n] == '@'
 			     : memcmp(key.p + key.n - name.n, name.p, name.n) == 0 && key.p[key.n - name.n - 1] == '@')
