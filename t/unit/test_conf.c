@@ -259,7 +259,7 @@ keys_without_effect_take_what_old_files_have(void)
 
 	broker_conf_init(&c);
 	CU_ASSERT_EQUAL(set(&c, "maxStatsIdleTimeInMinutes", "-1"), RC_OK);
-	CU_ASSERT_EQUAL(set(&c, "maxErrorRateOfBloomFilter", "-5"), RC_OK);
+	CU_ASSERT_EQUAL(set(&c, "bitMapLengthConsumeQueueExt", "-5"), RC_OK);
 	CU_ASSERT_EQUAL(set(&c, "listenPort", " 10921 "), RC_OK);
 	CU_ASSERT_EQUAL(set(&c, "traceOn", "TRUE "), RC_OK);
 	CU_ASSERT_EQUAL(c.listenPort, 10921);

@@ -27,6 +27,7 @@ struct clients;
 struct cold;
 struct daily;
 struct delay;
+struct filters;
 struct groups;
 struct hold;
 struct modes;
@@ -50,6 +51,7 @@ struct broker {
 	struct groups	*groups;
 	struct offsets	*offsets;
 	struct clients	*clients;
+	struct filters	*filters;	/* SQL92 expressions of groups */
 	struct orderly	*orderly;
 	struct hold	*hold;		/* pulls that wait for messages */
 	struct cold	*cold;		/* pulls that wait for warm */

@@ -10,6 +10,7 @@
 #include "workers/broker/clients.h"
 
 #include "common/clock.h"
+#include "workers/broker/filters.h"
 #include "workers/broker/pull_subs.h"
 #include "workers/broker/table.h"
 
@@ -282,6 +283,7 @@ membership_free(struct membership *ms)
 static void
 consumer_group_free(struct clients *c, struct cgroup *g)
 {
+	filters_unregister(c->b->filters, slice_of(g->g.name));
 	HASH_DEL(c->consumers, g);
 	for (unsigned i = 0; i < g->g.sub_count; i++)
 		subscription_free(&g->g.subs[i]);
@@ -528,8 +530,10 @@ clients_register_consumer(struct clients *c, const struct client_info *who, cons
 		g = make_consumers(c, name);
 	take_settings(&g->g, data);
 	changed = consumer_joins(c, g, who);
-	if (with_subs)
+	if (with_subs) {
 		changed |= take_subs(&g->g, json_object_get(data, "subscriptionDataSet"));
+		filters_register(c->b->filters, &g->g);
+	}
 	if (changed)
 		notify_members(c, &g->g);
 	return true;
@@ -599,6 +603,7 @@ clients_expire(struct clients *c)
 	}
 	free(expired);
 	pull_subs_expire(c->pull_subs);
+	filters_expire(c->b->filters);
 }
 
 /* ---- life and the rest */

@@ -5,7 +5,7 @@
  * Owns:       the held pulls: each is on the list of its queue, of its connection and of the second in which its time is over.
  * Must not:   keep one beyond its time, nor answer one twice: a pull is taken off all lists before it is run again.
  *
- * A unit whose tag passes wakes the pull; it is run at the end of the turn. A unit that does not pass only marks it: each five
+ * A unit that its filter lets pass wakes the pull; it is run at the end of the turn. A unit that does not pass only marks it: each five
  * seconds those are run too, so that the client learns of the offset it may go on from. Both as the original does.
  */
 #include "workers/broker/hold.h"
@@ -101,6 +101,7 @@ static void
 free_held(struct hold *h, struct held *it)
 {
 	conn_unref(&it->conn);
+	sql_filter_unref(&it->filter.sql);
 	free(it);
 	h->count--;
 }
@@ -135,10 +136,13 @@ copy_held(const struct pull *p, const struct tag_filter *f)
 	struct held *it = xcalloc(1, sizeof(*it) + codes + pull_copy_size(p));
 	int32_t *to = (int32_t *)(it + 1);
 
-	it->filter = (struct tag_filter){f->all, f->count, to};
+	it->filter = *f;
+	it->filter.codes = to;
+	sql_filter_ref(it->filter.sql);
 	if (codes > 0)
 		memcpy(to, f->codes, codes);
 	pull_copy(&it->pull, p, (char *)to + codes);
+	it->filter.group = it->pull.group;
 	it->pull.first = false;
 	it->pull.warmed = false;
 	return it;
@@ -173,12 +177,11 @@ hold_arrival(struct hold *h, struct store_queue *q, int64_t tags_code, struct sl
 	struct held_queue *hq = *queue_user(q);
 	struct held *it, *next;
 
-	(void)props;
 	if (LIKELY(hq == NULL || LIST_EMPTY(&hq->pulls)))
 		return;
 	for (it = LIST_FIRST(&hq->pulls); it != NULL; it = next) {
 		next = LIST_NEXT(it, by_queue);
-		if (tag_filter_passes(&it->filter, tags_code))
+		if (tag_filter_passes(&it->filter, tags_code) && tag_filter_passes_props(&it->filter, props))
 			wake(h, it);
 		else
 			it->skipped_some = true;

@@ -4,7 +4,7 @@
  * Runs in:    the broker process.
  */
 #include "workers/broker/answer.h"
-#include "workers/broker/clients.h"
+#include "workers/broker/filters.h"
 
 /* The body as JSON; NULL: answered already. */
 static json_t *
@@ -163,6 +163,29 @@ req_consumer_list(struct broker *b, struct conn *c, struct command *cmd)
 	answer_buf(c, &id, &body);
 }
 
+/* A subscription that is no TAG: whether heartbeat and pull would take it. */
+static void
+answer_sql_check(struct broker *b, struct conn *c, const struct request_id *id, const char *type, const char *expression)
+{
+	struct sql_filter *sql;
+	struct err e;
+
+	if (!b->conf->enablePropertyFilter) {
+		conn_answer(c, id, RES_SYSTEM_ERROR, "The broker does not support consumer to filter message by %s", type);
+		return;
+	}
+	if (strcmp(type, "SQL92") != 0) {
+		conn_answer(c, id, RES_SUBSCRIPTION_PARSE_FAILED, "%s is no type of filter: TAG and SQL92 are", type);
+		return;
+	}
+	sql = filters_compile(b->filters, slice_of(expression), &e);
+	if (sql == NULL)
+		conn_answer(c, id, RES_SUBSCRIPTION_PARSE_FAILED, "%s", e.text);
+	else
+		conn_answer(c, id, RES_SUCCESS, NULL);
+	sql_filter_unref(&sql);
+}
+
 void
 req_check_client_config(struct broker *b, struct conn *c, struct command *cmd)
 {
@@ -170,7 +193,6 @@ req_check_client_config(struct broker *b, struct conn *c, struct command *cmd)
 	json_t *body, *sub;
 	const char *type;
 
-	(void)b;
 	request_id_of(&id, cmd);
 	body = load_body(c, &id, cmd->body);
 	if (body == NULL)
@@ -180,6 +202,6 @@ req_check_client_config(struct broker *b, struct conn *c, struct command *cmd)
 	if (*type == '\0' || strcmp(type, "TAG") == 0)
 		conn_answer(c, &id, RES_SUCCESS, NULL);
 	else
-		conn_answer(c, &id, RES_SYSTEM_ERROR, "The broker does not support consumer to filter message by %s", type);
+		answer_sql_check(b, c, &id, type, json_get_str(sub, "subString", ""));
 	json_decref(body);
 }

@@ -25,6 +25,7 @@ struct pass {
 	struct group	*group;
 	struct topic	*topic;
 	struct subscription *own;	/* made from the request's text; NULL: the heartbeat's or "all" */
+	struct sql_filter *own_sql;	/* a reference; so */
 	struct tag_filter filter;
 };
 
@@ -222,23 +223,72 @@ refuse_type(struct pass *s, const char *type)
 	return REFUSE(s, RES_SYSTEM_ERROR, "The broker does not support consumer to filter message by %s", type);
 }
 
+/* The filter of a SQL92 subscription. sql NULL: all pass. */
+static void
+use_sql(struct pass *s, struct sql_filter *sql)
+{
+	s->filter = (struct tag_filter){.all = true, .sql = sql};
+	if (!s->b->conf->filterSupportRetry || !slice_starts(s->p->topic, RETRY_PREFIX))
+		return;
+	s->filter.retried = s->b->filters;
+	s->filter.group = s->p->group;
+}
+
+/* The original delivers everything where the text cannot be read. A client cannot mean that: it is told. */
+static bool
+check_own_sql(struct pass *s)
+{
+	const struct pull *p = s->p;
+	char type[32];
+	struct err e;
+
+	if (p->sub.n == 0)
+		return REFUSE(s, RES_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+	if (!s->b->conf->enablePropertyFilter || !slice_is(p->type, "SQL92")) {
+		memcpy(type, p->type.p, MIN_OF(p->type.n, sizeof(type) - 1));
+		type[MIN_OF(p->type.n, sizeof(type) - 1)] = '\0';
+		return refuse_type(s, type);
+	}
+	s->own_sql = filters_compile(s->b->filters, p->sub, &e);
+	if (s->own_sql == NULL)
+		return REFUSE(s, RES_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s", e.text);
+	return true;
+}
+
 /* The request brings its subscription along. */
 static bool
 check_own_sub(struct pass *s)
 {
 	const struct pull *p = s->p;
-	char type[32];
+	bool sql = !is_tag_type(p->type);
 
-	if (!is_tag_type(p->type)) {
-		memcpy(type, p->type.p, MIN_OF(p->type.n, sizeof(type) - 1));
-		type[MIN_OF(p->type.n, sizeof(type) - 1)] = '\0';
-		return refuse_type(s, type);
-	}
+	if (sql && !check_own_sql(s))
+		return false;
 	if (subscription_make(p->topic, p->sub, p->type, p->sub_version, &s->own) != RC_OK)
 		return REFUSE(s, RES_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
 	if (p->first)
 		clients_note_pull_sub(s->b->clients, p->group, s->own);
-	s->filter = tag_filter_of(s->own);
+	if (sql)
+		use_sql(s, s->own_sql);
+	else
+		s->filter = tag_filter_of(s->own);
+	return true;
+}
+
+static bool
+check_heartbeat_sql(struct pass *s, const struct subscription *sub)
+{
+	const struct group_filter *f = filters_find(s->b->filters, s->p->topic, s->p->group);
+
+	if (f == NULL)
+		return REFUSE(s, RES_FILTER_DATA_NOT_EXIST, "The broker's consumer filter data is not exist!Your expression may be wrong!");
+	if (f->version < s->p->sub_version)
+		return REFUSE(s, RES_FILTER_DATA_NOT_LATEST, "the consumer's consumer filter data not latest");
+	if (!s->b->conf->enablePropertyFilter)
+		return refuse_type(s, sub->expression_type);
+	use_sql(s, f->sql);
+	if (sub->class_filter)
+		s->filter = tag_filter_of(sub);
 	return true;
 }
 
@@ -260,7 +310,7 @@ check_heartbeat_sub(struct pass *s)
 	if (sub->version < s->p->sub_version)
 		return REFUSE(s, RES_SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest");
 	if (!is_tag_type(slice_of(sub->expression_type)))
-		return refuse_type(s, sub->expression_type);
+		return check_heartbeat_sql(s, sub);
 	s->filter = tag_filter_of(sub);
 	return true;
 }
@@ -483,6 +533,7 @@ pull_run(struct broker *b, struct conn *c, const struct request_id *id, const st
 		read_queue(&s);
 	if (s.own != NULL)
 		subscription_free(&s.own);
+	sql_filter_unref(&s.own_sql);
 }
 
 void

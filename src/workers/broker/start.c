@@ -15,6 +15,7 @@
 #include "workers/broker/cold.h"
 #include "workers/broker/daily.h"
 #include "workers/broker/delay.h"
+#include "workers/broker/filters.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
@@ -93,6 +94,7 @@ make_parts(struct broker *b)
 	b->waiters = waiters_new(b);
 	b->siblings = siblings_new(b);
 	b->orderly = orderly_new(b);
+	b->filters = filters_new(b);
 	b->clients = clients_new(b);
 	b->announce = announce_new(b);
 	b->topics = topics_new(b);
@@ -109,7 +111,7 @@ load_parts(struct broker *b)
 	struct err e;
 
 	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK ||
-	    modes_load(b->modes, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK)
+	    modes_load(b->modes, &e) != RC_OK || filters_load(b->filters, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK)
 		worker_die(b->w, "%s", e.text);
 }
 
@@ -128,6 +130,7 @@ free_parts(struct broker *b)
 	siblings_free(&b->siblings);
 	announce_free(&b->announce);
 	clients_free(&b->clients);
+	filters_free(&b->filters);
 	orderly_free(&b->orderly);
 	delay_free(&b->delay);
 	daily_free(&b->daily);
