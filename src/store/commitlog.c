@@ -116,6 +116,12 @@ stage_roll(struct commitlog *l)
 	add_piece(l, next);
 }
 
+bool
+commitlog_has_room(const struct commitlog *l, size_t n)
+{
+	return l->turn_len == 0 || l->turn_len + n + RECORD_FILLER_BYTES <= TURN_BYTES;
+}
+
 enum rc
 commitlog_stage(struct commitlog *l, size_t n, char **out, int64_t *at)
 {
@@ -123,7 +129,7 @@ commitlog_stage(struct commitlog *l, size_t n, char **out, int64_t *at)
 
 	if ((int64_t)n + RECORD_FILLER_BYTES > l->segs.file_bytes)
 		return RC_LIMIT;
-	if (l->turn_len > 0 && l->turn_len + n + RECORD_FILLER_BYTES > TURN_BYTES)
+	if (!commitlog_has_room(l, n))
 		return RC_AGAIN;
 	reserve_turn(l, n + RECORD_FILLER_BYTES);
 	if ((int64_t)n + RECORD_FILLER_BYTES > left)

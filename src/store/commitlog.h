@@ -58,6 +58,7 @@ void	commitlog_close(struct commitlog *l);
 /* After recovery: whole records end here; the next turn begins here. */
 void	commitlog_set_end(struct commitlog *l, int64_t end);
 
+bool	commitlog_has_room(const struct commitlog *l, size_t n); /* in the turn's buffer */
 /*
  * Room for n bytes that stand together in one segment: *out is where to encode them (valid until the next call), *at their
  * place in the log. RC_AGAIN: the turn's buffer is full, commit first. RC_LIMIT: no segment is large enough.

@@ -152,6 +152,12 @@ store_staged(const struct store *s)
 	return s->turn_messages > 0;
 }
 
+bool
+store_has_room(const struct store *s, size_t n)
+{
+	return commitlog_has_room(&s->log, n);
+}
+
 static void
 give_back_offsets(struct store *s)
 {

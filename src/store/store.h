@@ -68,6 +68,8 @@ enum rc	store_stage_batch(struct store *s, struct message *m, size_t n, struct s
  */
 enum rc	store_commit(struct store *s, struct err *e) MUST_CHECK;
 bool	store_staged(const struct store *s);
+/* Would a record of n bytes go into what is left of the turn's buffer? If not, store_stage answers RC_AGAIN. */
+bool	store_has_room(const struct store *s, size_t n);
 /* flush or ha moved: dispatches at most `max` further records. True: more is to be done, call again next turn. */
 bool	store_progress(struct store *s, unsigned max);
 /* Everything below has reached what the configuration promises for an acknowledgement. */

@@ -16,6 +16,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
 #define DISPATCH_STEP	 4096	/* records dispatched in one turn behind flush or ha */
@@ -218,6 +219,7 @@ finish(struct broker *b)
 {
 	struct err e;
 
+	txn_note_progress(b->txn);
 	if (offsets_save(b->offsets, &e) != RC_OK)
 		log_error("consumer offsets were not saved: %s", e.text);
 	store_close(&b->store, !b->failed);
@@ -268,8 +270,9 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 	if (b->store == NULL)
 		return;
 	look_at_flush(b);
+	more = txn_turn(b->txn);
 	sends_commit(b->sends);
-	more = delay_turn(b->delay);
+	more |= delay_turn(b->delay);
 	sends_commit(b->sends);
 	more |= store_progress(b->store, DISPATCH_STEP);
 	release_waiters(b);
@@ -355,6 +358,7 @@ on_second(struct worker *w)
 	hold_second(b->hold);
 	cold_second(b->cold);
 	delay_second(b->delay);
+	txn_second(b->txn);
 	brstats_second(b->stats);
 	if (b->seconds % CLIENTS_SECONDS == 0)
 		clients_expire(b->clients);

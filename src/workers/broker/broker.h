@@ -36,6 +36,7 @@ struct orderly;
 struct sends;
 struct siblings;
 struct topics;
+struct txn;
 struct waiters;
 
 enum listener_tag { LISTENER_MAIN = 0, LISTENER_VIP = 1, CONN_TO_NAMESRV = 100 };
@@ -61,6 +62,7 @@ struct broker {
 	struct announce	*announce;	/* registration at the name servers */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
 	struct delay	*delay;		/* messages that are delivered later */
+	struct txn	*txn;		/* transactional messages */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
 	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */

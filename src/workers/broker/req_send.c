@@ -9,6 +9,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/send.h"
 #include "workers/broker/sends.h"
+#include "workers/broker/txn.h"
 
 #include "remoting/batch.h"
 
@@ -28,7 +29,7 @@ struct send {
 	struct send_props p;
 	struct topic	*topic;
 	int32_t		 queue_id;
-	bool		 to_dead_letters;
+	bool		 to_dead_letters, is_half;
 };
 
 /* ---- properties of the record */
@@ -131,12 +132,14 @@ static bool
 check_kind(struct send *s)
 {
 	if (UNLIKELY(s->p.half && !(s->h.reconsume > 0 && s->p.delay_level > 0))) {
-		if (s->b->conf->rejectTransactionMessage)
+		if (s->b->conf->rejectTransactionMessage) {
 			send_refuse(s->b, s->c, &s->id, RES_NO_PERMISSION, "the broker[%s] sending transaction message is forbidden",
 			    s->b->conf->brokerIP1);
-		else
-			send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no transactional messages yet");
-		return false;
+			return false;
+		}
+		s->is_half = true;
+		s->p.delay_level = 0; /* delays have no effect on it */
+		s->p.timed = false;
 	}
 	if (UNLIKELY(s->p.timed && s->p.delay_level == 0)) {
 		send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no timer messages yet");
@@ -196,6 +199,18 @@ delay_message(struct send *s, struct message *m)
 	s->topic = topic_find(s->b->topics, m->topic);
 }
 
+/* It waits in another topic for its producer's decision; the queue id of the answer is still the one that was asked for. */
+static void
+make_half(struct send *s, struct message *m)
+{
+	struct buf *text = sends_scratch(s->b->sends);
+
+	buf_put_slice(text, m->props[1]);
+	txn_make_half(m, s->p.uniq_key, text);
+	m->props[1] = arena_text(s->b, text);
+	s->topic = topic_find(s->b->topics, m->topic);
+}
+
 static void
 send_single(struct send *s)
 {
@@ -211,6 +226,8 @@ send_single(struct send *s)
 	if (UNLIKELY(s->p.delay_level > 0))
 		delay_message(s, &m);
 	set_props(s, &m);
+	if (UNLIKELY(s->is_half))
+		make_half(s, &m);
 	if (UNLIKELY((rc = sends_stage(s->b->sends, &m, &p)) != RC_OK)) {
 		send_refuse_rc(s->b, s->c, &s->id, rc);
 		return;

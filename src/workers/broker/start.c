@@ -22,6 +22,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
 void
@@ -103,6 +104,7 @@ make_parts(struct broker *b)
 	b->modes = modes_new(b);
 	b->daily = daily_new(b);
 	b->delay = delay_new(b);
+	b->txn = txn_new(b);
 }
 
 static void
@@ -132,6 +134,7 @@ free_parts(struct broker *b)
 	clients_free(&b->clients);
 	filters_free(&b->filters);
 	orderly_free(&b->orderly);
+	txn_free(&b->txn);
 	delay_free(&b->delay);
 	daily_free(&b->daily);
 	modes_free(&b->modes);
@@ -183,6 +186,7 @@ broker_start(struct worker *w)
 	make_parts(b);
 	open_store(b);
 	load_parts(b);
+	txn_start(b->txn);
 	broker_watch_turns(b);
 	listen_on(b);
 	announce_start(b->announce);
