@@ -141,5 +141,42 @@ too_many_are_refused_and_closed_ones_forgotten(void)
 	end();
 }
 
+static int ready_times, ready_error;
+
+static void
+ready(void *arg, int error)
+{
+	CU_ASSERT_PTR_EQUAL(arg, &ready_times);
+	ready_times++;
+	ready_error = error;
+}
+
+static void
+anything_else_can_wait_for_warm_too(void)
+{
+	int64_t ask, at, len;
+
+	begin();
+	ready_times = 0;
+	CU_ASSERT_EQUAL(cold_wait(f.b->cold, 4096, 8192, ready, &ready_times), RC_OK);
+	ask = ask_came(&at, &len);
+	CU_ASSERT_EQUAL(at, 4096);
+	CU_ASSERT_EQUAL(len, 8192);
+	CU_ASSERT(ipc_send(f.warm_fd, IPC_WARM_BROKER_DONE, ask, (int32_t)EIO) == RC_OK);
+	fixture_turns(&f, 3);
+	CU_ASSERT_EQUAL(ready_times, 1);
+	CU_ASSERT_EQUAL(ready_error, EIO);
+	CU_ASSERT_EQUAL(cold_wait(f.b->cold, 0, 1, ready, &ready_times), RC_OK);
+	clock_advance_ms(4000);
+	cold_second(f.b->cold); /* warm has lost it: slow is better than never */
+	CU_ASSERT_EQUAL(ready_times, 2);
+	CU_ASSERT_EQUAL(ready_error, 0);
+	CU_ASSERT_EQUAL(cold_count(f.b->cold), 0);
+	CU_ASSERT_EQUAL(cold_wait(f.b->cold, 0, 1, ready, &ready_times), RC_OK);
+	end();
+	CU_ASSERT_EQUAL(ready_times, 3);
+	CU_ASSERT_EQUAL(ready_error, ECANCELED);
+}
+
 TEST_MAIN("broker/cold", TEST(warmed_pull_is_answered), TEST(unreadable_disk_is_an_error), TEST(lost_ask_is_taken_up_again),
-    TEST(too_many_are_refused_and_closed_ones_forgotten))
+    TEST(too_many_are_refused_and_closed_ones_forgotten), TEST(anything_else_can_wait_for_warm_too))
