@@ -159,11 +159,24 @@ write_checkpoint(struct marks *m, const struct checkpoint *c, struct err *e)
 	return 0;
 }
 
+/* The broker writes it too, at a clean end and after recovery: what it said about the queues stays. */
+static void
+read_again(struct marks *m)
+{
+	struct checkpoint c;
+	struct err e;
+
+	if (checkpoint_read(m->checkpoint_path, &c, &e) == RC_OK)
+		m->checkpoint = c;
+}
+
 int
 marks_write_checkpoint(struct marks *m, int64_t flushed_ms, struct err *e)
 {
-	struct checkpoint c = m->checkpoint;
+	struct checkpoint c;
 
+	read_again(m);
+	c = m->checkpoint;
 	if (flushed_ms <= 0 || flushed_ms == c.physic_ms)
 		return 0;
 	c.physic_ms = flushed_ms;
@@ -174,8 +187,10 @@ marks_write_checkpoint(struct marks *m, int64_t flushed_ms, struct err *e)
 static int
 settle(struct marks *m, const struct mark *mark, int64_t flushed_ms, struct err *e)
 {
-	struct checkpoint c = m->checkpoint;
+	struct checkpoint c;
 
+	read_again(m);
+	c = m->checkpoint;
 	c.physic_ms = flushed_ms > 0 ? flushed_ms : c.physic_ms;
 	c.logics_ms = mark->store_ms > 0 ? mark->store_ms : c.logics_ms;
 	c.index_ms = mark->index_ms > 0 ? mark->index_ms : c.index_ms;
