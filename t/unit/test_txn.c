@@ -65,6 +65,22 @@ last_record(const char *topic, struct message *m)
 	       store_record_at(f.b->store, at, &record) == RC_OK && message_decode(m, record.p, record.n, true) == RC_OK;
 }
 
+static bool
+file_has(const char *name, const char *text)
+{
+	char path[128], all[4096];
+	FILE *file;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/%s", f.dir, name);
+	if ((file = fopen(path, "r")) == NULL)
+		return false;
+	n = fread(all, 1, sizeof(all) - 1, file);
+	all[n] = '\0';
+	fclose(file);
+	return strstr(all, text) != NULL;
+}
+
 struct half {
 	int64_t		offset, physical;
 };
@@ -191,9 +207,14 @@ rollback_leaves_an_op_message_alone(void)
 
 	start();
 	h = send_half("");
+	(void)send_half("");
 	CU_ASSERT_EQUAL(end(h, "PG", 12), RES_SUCCESS);
 	CU_ASSERT_EQUAL(count("T1"), 0);
 	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 1);
+	txn_free(&f.b->txn); /* writes what is marked */
+	CU_ASSERT(file_has("config/transactionMetrics", "\"transactionCount\":{\"T1\":{\"count\":1,\"timeStamp\":1700000001000}}}"));
+	CU_ASSERT(file_has("config/transactionMetrics", "{\"dataVersion\":{\"counter\":1,"));
+	f.b->txn = txn_new(f.b);
 	stop();
 }
 

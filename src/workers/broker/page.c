@@ -4,6 +4,7 @@
  * Runs in:    the broker process.
  * Must not:   grow with the store: the busiest topics and the groups that lag most are listed, the totals say how many there are.
  */
+#include "common/clock.h"
 #include "workers/broker/announce.h"
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
@@ -11,6 +12,7 @@
 #include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
 #define TOPICS_SHOWN	   500
@@ -249,6 +251,20 @@ put_delays(struct broker *b, struct buf *out)
 	buf_put_char(out, ']');
 }
 
+static void
+put_transactions(struct broker *b, struct buf *out)
+{
+	const struct shm_counters *k = &b->w->shm->counters;
+	struct txn_state s;
+
+	txn_state(b->txn, &s);
+	buf_printf(out, ",\"transactions\":{\"undecided\":%lld,\"oldestAgeMs\":%lld", (long long)s.undecided,
+	    (long long)(s.oldest_ms < 0 ? -1 : MAX_OF(clock_wall_ms() - s.oldest_ms, 0)));
+	buf_printf(out, ",\"committed\":%llu,\"rolledBack\":%llu,\"asked\":%llu,\"givenUp\":%llu}",
+	    (unsigned long long)atomic_load(&k->txn_committed), (unsigned long long)atomic_load(&k->txn_rolled_back),
+	    (unsigned long long)atomic_load(&k->txn_checked), (unsigned long long)atomic_load(&k->txn_given_up));
+}
+
 void
 broker_page_write(struct broker *b)
 {
@@ -262,6 +278,7 @@ broker_page_write(struct broker *b)
 	announce_put_json(b->announce, &out);
 	buf_put_char(&out, ']');
 	put_delays(b, &out);
+	put_transactions(b, &out);
 	put_store(b, &out);
 	buf_put_char(&out, '}');
 	if (out.failed || page_publish(b->w->page, buf_slice(&out)) != RC_OK)

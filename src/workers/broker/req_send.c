@@ -233,6 +233,8 @@ send_single(struct send *s)
 		return;
 	}
 	fill_pending(s, p);
+	if (UNLIKELY(s->is_half))
+		txn_opened(s->b->txn, s->h.topic);
 }
 
 /* ---- batches */

@@ -166,8 +166,10 @@ commit(struct end *e, const struct message *half, struct settle *s)
 		return;
 	}
 	fault_hit(FAULT_TXN_BEFORE_COMMIT);
-	if ((rc = settle_append(&s, &m)) == RC_OK)
+	if ((rc = settle_append(&s, &m)) == RC_OK) {
+		txn_metrics_add(e->b->txn->metrics, m.topic, -1);
 		return;
+	}
 	settle_free(&s);
 	if (rc == RC_LIMIT)
 		(void)refuse(e, RES_MESSAGE_ILLEGAL, "the message is illegal, maybe msg body or properties length not matched.");
@@ -197,10 +199,12 @@ end_run(struct end *e)
 	}
 	s = settle_new(t, e->what == MSG_SYS_TRAN_COMMIT ? SETTLE_COMMIT : SETTLE_ROLLBACK, e->half, newest, first);
 	settle_for(s, e->conn, &e->id);
-	if (s->kind == SETTLE_COMMIT)
+	if (s->kind == SETTLE_COMMIT) {
 		commit(e, &half, s);
-	else
+	} else {
 		settle_begin(&s);
+		txn_metrics_add(t->metrics, props_get(half.props[0], PROP_REAL_TOPIC), -1);
+	}
 }
 
 void
@@ -286,7 +290,9 @@ req_resume_check(struct broker *b, struct conn *c, struct command *cmd)
 	*r = (struct resume){c, id};
 	to.arg = r;
 	conn_ref(c);
-	if (append_message(b, &m, &to) == RC_OK)
+	if (append_message(b, &m, &to) == RC_OK) {
+		txn_opened(b->txn, props_get(old.props[0], PROP_REAL_TOPIC));
 		return;
+	}
 	resumed(r, 0, &(struct appended){.code = RES_SERVICE_NOT_AVAILABLE, .why = "Writes are refused now"});
 }

@@ -22,6 +22,7 @@ txn_new(struct broker *b)
 	t->pending_end = &t->pending;
 	t->flying_end = &t->flying;
 	t->parked_end = &t->parked;
+	t->metrics = txn_metrics_new(b);
 	return t;
 }
 
@@ -41,6 +42,7 @@ txn_free(struct txn **tp)
 		free(it);
 	}
 	txn_window_free(&t->w);
+	txn_metrics_free(&t->metrics);
 	buf_free(&t->text);
 	free(t);
 	*tp = NULL;
@@ -49,6 +51,7 @@ txn_free(struct txn **tp)
 void
 txn_start(struct txn *t)
 {
+	txn_metrics_load(t->metrics);
 	if (broker_is_master(t->b))
 		txn_begin_reading(t);
 }
@@ -68,6 +71,12 @@ txn_make_half(struct message *m, struct slice unique_key, struct buf *out)
 	m->topic = SLICE_LIT(TXN_HALF_TOPIC);
 	m->queue_id = 0;
 	m->sysflag &= ~MSG_SYS_TRAN_MASK;
+}
+
+void
+txn_opened(struct txn *t, struct slice real_topic)
+{
+	txn_metrics_add(t->metrics, real_topic, 1);
 }
 
 enum rc

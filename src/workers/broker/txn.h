@@ -26,6 +26,8 @@ void		 txn_free(struct txn **t);
 void		 txn_start(struct txn *t);
 /* Makes m a half message. The properties that this adds go to the end of out, which may hold others of m. */
 void		 txn_make_half(struct message *m, struct slice unique_key, struct buf *out);
+/* One was staged that is for that topic. */
+void		 txn_opened(struct txn *t, struct slice real_topic);
 /* Before the turn's commit: the op messages of what was settled in this turn, and a step of the check. True: more is to be done at once. */
 bool		 txn_turn(struct txn *t);
 void		 txn_second(struct txn *t);

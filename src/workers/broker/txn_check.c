@@ -315,13 +315,18 @@ check_again(struct txn *t, const struct message *half, int32_t checks)
 static enum rc
 give_up(struct txn *t, const struct message *half)
 {
+	enum rc rc;
+
 	(void)topic_ensure(t->b->topics, SLICE_LIT(TXN_GIVEN_UP_TOPIC), 1, PERM_READ | PERM_WRITE, 0);
 	t->text.len = 0;
 	buf_put_slice(&t->text, half->props[0]);
 	log_warn("transaction %.*s of producer group %.*s was never decided: it goes to " TXN_GIVEN_UP_TOPIC,
 	    (int)props_get(half->props[0], "UNIQ_KEY").n, props_get(half->props[0], "UNIQ_KEY").p,
 	    (int)props_get(half->props[0], PROP_GROUP).n, props_get(half->props[0], PROP_GROUP).p);
-	return stage_copy(t, half, SETTLE_GIVEN_UP, TXN_GIVEN_UP_TOPIC);
+	rc = stage_copy(t, half, SETTLE_GIVEN_UP, TXN_GIVEN_UP_TOPIC);
+	if (rc == RC_OK)
+		txn_metrics_add(t->metrics, props_get(half->props[0], PROP_REAL_TOPIC), -1);
+	return rc;
 }
 
 /* Immune for long: it must not keep the window's begin for ever. It goes behind the others without being counted. */

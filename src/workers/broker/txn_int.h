@@ -63,6 +63,8 @@ enum txn_phase {
 	TXN_CHECK
 };
 
+struct txn_metrics;
+
 struct txn {
 	struct broker	*b;
 	struct txn_window w;
@@ -77,6 +79,7 @@ struct txn {
 	bool		 ops_due;
 	struct op	*flying, **flying_end;
 	struct copied	*copied;
+	struct txn_metrics *metrics;
 	struct end	*parked, **parked_end; /* requests that came before the first phases were over */
 	size_t		 parked_count;
 	unsigned	 turns;		/* whose turn it is to be asked */
@@ -117,6 +120,12 @@ void	settle_put_ops(struct txn *t);
 /* No half message from there on is known to be settled for good: what is on its way may fail. */
 int64_t	settle_lowest_flying(const struct txn *t);
 void	settles_free(struct txn *t);
+
+/* txn_metrics.c */
+struct txn_metrics *txn_metrics_new(struct broker *b);
+void	txn_metrics_load(struct txn_metrics *m);
+void	txn_metrics_free(struct txn_metrics **m);
+void	txn_metrics_add(struct txn_metrics *m, struct slice topic, int n);
 
 /* req_txn.c */
 /* The first phases are over. */
