@@ -3,7 +3,7 @@
  */
 #include "workers/flush/group.h"
 
-#define SPIN_MAX_US 15	 /* about what an eventfd wake-up costs: to wait longer than that gains nothing */
+#define SPIN_MAX_US 100  /* one sender that waits for each answer comes back within this; who is slower is not waited for */
 #define GAP_MAX_US  1000 /* a pause; longer ones count as this, so one idle night is forgotten after a few records */
 
 enum group_verdict
