@@ -65,7 +65,7 @@ def waiting(cluster):
     """Delayed messages that are not delivered yet, by the broker's own figures."""
     with cluster.client() as c:
         table = json.loads(c.need(28).body)["table"]
-    pairs = [table[f"scheduleMessageOffset_{level}"].split(",") for level in (1, 2, 3)]
+    pairs = [table.get(f"scheduleMessageOffset_{level}", "0,0").split(",") for level in (1, 2, 3)]
     return sum(int(end) - int(done) for done, end in pairs)
 
 

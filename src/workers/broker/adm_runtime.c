@@ -157,7 +157,7 @@ put_store(struct broker *b, struct buf *out)
 	put_format(out, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.", (double)f.disk_total / GIB, (double)f.disk_free / GIB);
 }
 
-/* How far each level is delivered, and how far its queue goes. */
+/* How far each level in use is delivered, and how far its queue goes. */
 static void
 put_delays(struct broker *b, struct buf *out)
 {
@@ -166,6 +166,8 @@ put_delays(struct broker *b, struct buf *out)
 
 	for (int level = 1; level <= delay_levels(b->delay); level++) {
 		delay_state(b->delay, level, &s);
+		if (s.queue_max == 0)
+			continue;
 		snprintf(key, sizeof key, "scheduleMessageOffset_%d", level);
 		put_format(out, key, "%lld,%lld", (long long)s.delivered_to, (long long)s.queue_max);
 	}
