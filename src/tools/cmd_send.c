@@ -4,13 +4,16 @@
 #include "common/clock.h"
 #include "tools/adm_message.h"
 
+/* Queues that we ask for when the topic is made by our message: the original's clients ask for as many. */
+#define NEW_TOPIC_QUEUES 4
+
 static void
 put_send(struct adm *a, struct ask *k, const struct adm_queue *q, struct slice props)
 {
 	frame_field(&k->f, "a", SLICE_LIT("TOOLS_PRODUCER"));
 	frame_field(&k->f, "b", slice_of(adm_value(a, 't')));
 	frame_field(&k->f, "c", SLICE_LIT("TBW102"));
-	frame_field_i64(&k->f, "d", 4);
+	frame_field_i64(&k->f, "d", NEW_TOPIC_QUEUES);
 	frame_field_i64(&k->f, "e", q->id);
 	frame_field_i64(&k->f, "f", 0);
 	frame_field_i64(&k->f, "g", clock_wall_ms());
@@ -75,6 +78,19 @@ send_to(struct adm *a, const struct adm_queue *q)
 	return RC_OK;
 }
 
+/* The default topic may have more queues than the new topic will get. */
+static enum rc
+keep_first_queues(struct adm_queues *q)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < q->n; i++)
+		if (q->v[i].id < NEW_TOPIC_QUEUES)
+			q->v[kept++] = q->v[i];
+	q->n = kept;
+	return kept > 0 ? RC_OK : RC_NOTFOUND;
+}
+
 enum rc
 cmd_send_message(struct adm *a)
 {
@@ -90,6 +106,8 @@ cmd_send_message(struct adm *a)
 		/* as a producer does: a topic that is not there yet is made at the first message, by the default
 		 * topic's route */
 		rc = adm_find_queues(a, "TBW102", 2, &q, &route);
+		if (rc == RC_OK)
+			rc = keep_first_queues(&q);
 		if (rc == RC_NOTFOUND)
 			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves",
 				adm_value(a, 't'));

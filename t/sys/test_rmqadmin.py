@@ -63,6 +63,11 @@ class Admin(unittest.TestCase):
         self.assertIn('BODY: body "ö"', self.run_admin("consumeMessage", "-t", "adm-msg"))
         self.run_admin("queryMsgById", "-t", "adm-msg", "-i", "0" * 32, status=1)
 
+    def test_the_first_message_makes_its_topic_whatever_queue_was_picked(self):
+        for i in range(12):     # the default topic has eight queues, a topic made by a send four
+            (sent,) = self.ask("sendMessage", "-t", f"adm-new-{i}", "-p", "first")
+            self.assertEqual((sent["result"], sent["queue"] < 4), ("SEND_OK", True))
+
     def test_a_group_is_made_reset_watched_and_deleted(self):
         self.make_topic("adm-group")
         for i in range(6):
