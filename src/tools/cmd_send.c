@@ -1,11 +1,14 @@
 /*
  * cmd_send: sendMessage.
  */
+#include <unistd.h>
+
 #include "common/clock.h"
 #include "tools/adm_message.h"
 
 /* Queues that we ask for when the topic is made by our message: the original's clients ask for as many. */
 #define NEW_TOPIC_QUEUES 4
+#define ROUTE_WAIT_MS	 3000
 
 static void
 put_send(struct adm *a, struct ask *k, const struct adm_queue *q, struct slice props)
@@ -91,11 +94,31 @@ keep_first_queues(struct adm_queues *q)
 	return kept > 0 ? RC_OK : RC_NOTFOUND;
 }
 
+/* The broker registers a topic that it made some milliseconds later: what is run next shall find it. */
+static void
+wait_for_route(struct adm *a)
+{
+	int64_t end = clock_mono_ms() + ROUTE_WAIT_MS;
+	enum rc rc = RC_NOTFOUND;
+
+	while (rc != RC_OK && clock_mono_ms() < end) {
+		struct adm_queues q;
+		json_t *route;
+
+		rc = adm_find_queues(a, adm_value(a, 't'), 2, &q, &route);
+		adm_queues_free(&q);
+		json_decref(route);
+		if (rc != RC_OK)
+			usleep(5000);
+	}
+}
+
 enum rc
 cmd_send_message(struct adm *a)
 {
 	struct adm_queues q;
 	json_t *route;
+	bool made = false;
 	enum rc rc;
 
 	if (adm_value(a, 'i') && adm_value(a, 'b') == NULL) {
@@ -108,12 +131,15 @@ cmd_send_message(struct adm *a)
 		rc = adm_find_queues(a, "TBW102", 2, &q, &route);
 		if (rc == RC_OK)
 			rc = keep_first_queues(&q);
+		made = rc == RC_OK;
 		if (rc == RC_NOTFOUND)
 			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves",
 				adm_value(a, 't'));
 	}
 	if (rc == RC_OK)
 		rc = send_to(a, &q.v[(uint64_t)clock_mono_us() % q.n]);
+	if (rc == RC_OK && made)
+		wait_for_route(a);
 	adm_queues_free(&q);
 	json_decref(route);
 	return rc;

@@ -67,6 +67,8 @@ class Admin(unittest.TestCase):
         for i in range(12):     # the default topic has eight queues, a topic made by a send four
             (sent,) = self.ask("sendMessage", "-t", f"adm-new-{i}", "-p", "first")
             self.assertEqual((sent["result"], sent["queue"] < 4), ("SEND_OK", True))
+            (read,) = self.ask("consumeMessage", "-t", f"adm-new-{i}")     # at once: the quick start does so
+            self.assertEqual(read["body"], "first")
 
     def test_a_group_is_made_reset_watched_and_deleted(self):
         self.make_topic("adm-group")
