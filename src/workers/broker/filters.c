@@ -337,6 +337,7 @@ filters_entry_json(struct filters *f, const char *group, const struct group_filt
 	json_object_set_new(o, "bornTime", json_integer(it->born_ms));
 	json_object_set_new(o, "clientVersion", json_integer(it->version));
 	json_object_set_new(o, "consumerGroup", json_string(group));
+	json_object_set_new(o, "dead", json_boolean(is_dead(it)));
 	json_object_set_new(o, "deadTime", json_integer(it->dead_ms));
 	json_object_set_new(o, "expression", json_string(it->expression));
 	json_object_set_new(o, "expressionType", json_string("SQL92"));
