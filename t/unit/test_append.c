@@ -1,5 +1,6 @@
 /*
- * Messages of the broker itself: told once, when they are as safe as is configured, also when there are more from within.
+ * Messages of the broker itself: told once, when they are as safe as is configured, also when there are more from
+ * within.
  */
 #include <unistd.h>
 
@@ -12,8 +13,8 @@
 static struct fixture f;
 
 struct told {
-	int	times, code, more;
-	int64_t	tag, queue_offset, end;
+	int times, code, more;
+	int64_t tag, queue_offset, end;
 };
 
 static enum rc append(struct told *t, const char *body, int64_t tag, bool no_wait);
@@ -39,8 +40,11 @@ static enum rc
 append(struct told *t, const char *body, int64_t tag, bool no_wait)
 {
 	struct append_to to = {.done = told, .arg = t, .tag = tag, .no_wait = no_wait};
-	struct message m = {.topic = SLICE_LIT("T1"), .body = slice_of(body), .props = {SLICE_LIT("TAGS\1a\2")},
-	    .born_host = f.b->store_host, .store_host = f.b->store_host};
+	struct message m = {.topic = SLICE_LIT("T1"),
+			    .body = slice_of(body),
+			    .props = {SLICE_LIT("TAGS\1a\2")},
+			    .born_host = f.b->store_host,
+			    .store_host = f.b->store_host};
 
 	return append_message(f.b, &m, &to);
 }
@@ -154,6 +158,7 @@ many_are_told_in_their_order(void)
 	fixture_stop(&f);
 }
 
-TEST_MAIN("broker/append", TEST(message_is_told_after_its_commit_and_not_from_within), TEST(whoever_is_told_may_append_more),
-    TEST(safety_is_waited_for_unless_it_need_not_be), TEST(late_flush_says_that_it_is_stored),
-    TEST(failed_node_says_that_it_is_not), TEST(many_are_told_in_their_order))
+TEST_MAIN("broker/append", TEST(message_is_told_after_its_commit_and_not_from_within),
+	  TEST(whoever_is_told_may_append_more), TEST(safety_is_waited_for_unless_it_need_not_be),
+	  TEST(late_flush_says_that_it_is_stored), TEST(failed_node_says_that_it_is_not),
+	  TEST(many_are_told_in_their_order))

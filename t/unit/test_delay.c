@@ -1,6 +1,6 @@
 /*
- * Delayed messages with a made clock: where they wait, when they come, in which order, and that a killed broker neither loses nor
- * doubles one.
+ * Delayed messages with a made clock: where they wait, when they come, in which order, and that a killed broker neither
+ * loses nor doubles one.
  */
 #include <errno.h>
 #include <sys/wait.h>
@@ -383,7 +383,8 @@ file_of_the_original_is_believed(void)
 	send_delayed("1", "b");
 	send_delayed("1", "c");
 	pass_ms(1000);
-	write_mark_file("{\"dataVersion\":{\"counter\":1,\"stateVersion\":0,\"timestamp\":1},\"offsetTable\":{1:2,7:0}}");
+	write_mark_file(
+	    "{\"dataVersion\":{\"counter\":1,\"stateVersion\":0,\"timestamp\":1},\"offsetTable\":{1:2,7:0}}");
 	kill_and_restart(NULL);
 	pass_ms(1000);
 	BODIES("a", "b", "c", "c");
@@ -439,6 +440,12 @@ marks_of_copies_cannot_be_taken_for_transactions(void)
 
 /* ---- what is told of it */
 
+static bool
+body_has(const struct got *g, const char *text)
+{
+	return memmem(g->cmd.body.p, g->cmd.body.n, text, strlen(text)) != NULL;
+}
+
 static void
 progress_is_told(void)
 {
@@ -454,8 +461,8 @@ progress_is_told(void)
 	ask_begin(&a, REQ_GET_BROKER_RUNTIME_INFO, 5);
 	ask_send(&a, &f, fd, NULL, 0);
 	CU_ASSERT_FATAL(got_read(&g, &f, fd));
-	CU_ASSERT_PTR_NOT_NULL(strstr(g.cmd.body.p, "\"scheduleMessageOffset_1\":\"2,3\""));
-	CU_ASSERT_PTR_NULL(strstr(g.cmd.body.p, "scheduleMessageOffset_18")); /* not in use */
+	CU_ASSERT(body_has(&g, "\"scheduleMessageOffset_1\":\"2,3\""));
+	CU_ASSERT_FALSE(body_has(&g, "scheduleMessageOffset_18")); /* not in use */
 	got_free(&g);
 	flush_all();
 	pass_ms(0);
@@ -463,17 +470,18 @@ progress_is_told(void)
 	ask_send(&a, &f, fd, NULL, 0);
 	CU_ASSERT_FATAL(got_read(&g, &f, fd));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
-	CU_ASSERT_PTR_NOT_NULL(strstr(g.cmd.body.p, "\"offsetTable\":{\"1\":2}"));
+	CU_ASSERT(body_has(&g, "\"offsetTable\":{\"1\":2}"));
 	got_free(&g);
 	end();
 }
 
-TEST_MAIN("broker/delay", TEST(commit_that_fails_is_tried_again_in_order), TEST(message_waits_in_the_queue_of_its_level),
-    TEST(message_comes_when_it_is_due_and_not_before), TEST(the_timer_delivers_without_the_second),
-    TEST(level_above_the_last_is_the_last), TEST(levels_do_not_wait_for_each_other), TEST(thousands_come_in_their_order),
-    TEST(clock_that_is_set_back_makes_them_due), TEST(timer_properties_give_way_to_a_level),
-    TEST(nothing_is_delivered_while_the_disk_is_full), TEST(delivered_ones_do_not_come_again_after_a_kill),
-    TEST(what_fell_due_while_it_was_down_comes_at_the_start), TEST(file_does_not_know_of_copies_that_are_not_flushed),
-    TEST(file_of_the_original_is_believed), TEST(file_that_is_ahead_of_the_queue_is_not),
-    TEST(log_that_lost_its_tail_makes_them_come_again), TEST(marks_of_copies_cannot_be_taken_for_transactions),
-    TEST(progress_is_told))
+TEST_MAIN("broker/delay", TEST(commit_that_fails_is_tried_again_in_order),
+	  TEST(message_waits_in_the_queue_of_its_level), TEST(message_comes_when_it_is_due_and_not_before),
+	  TEST(the_timer_delivers_without_the_second), TEST(level_above_the_last_is_the_last),
+	  TEST(levels_do_not_wait_for_each_other), TEST(thousands_come_in_their_order),
+	  TEST(clock_that_is_set_back_makes_them_due), TEST(timer_properties_give_way_to_a_level),
+	  TEST(nothing_is_delivered_while_the_disk_is_full), TEST(delivered_ones_do_not_come_again_after_a_kill),
+	  TEST(what_fell_due_while_it_was_down_comes_at_the_start),
+	  TEST(file_does_not_know_of_copies_that_are_not_flushed), TEST(file_of_the_original_is_believed),
+	  TEST(file_that_is_ahead_of_the_queue_is_not), TEST(log_that_lost_its_tail_makes_them_come_again),
+	  TEST(marks_of_copies_cannot_be_taken_for_transactions), TEST(progress_is_told))

@@ -1,6 +1,6 @@
 /*
- * A consumer sends a message back: it is stored for its group as a retry or a dead letter, refused in the original's words,
- * and confirmed when it is safe.
+ * A consumer sends a message back: it is stored for its group as a retry or a dead letter, refused in the original's
+ * words, and confirmed when it is safe.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -366,7 +366,8 @@ consumer_that_goes_away_is_no_harm(void)
 }
 
 TEST_MAIN("broker/send back", TEST(retry_keeps_the_message_and_says_where_it_is_from),
-    TEST(second_retry_waits_longer_and_remembers_the_first_place), TEST(level_of_the_consumer_counts),
-    TEST(message_tried_often_enough_is_a_dead_letter), TEST(consumer_may_set_the_maximum_or_give_up_at_once),
-    TEST(send_to_the_retry_topic_waits_or_ends_as_a_dead_letter), TEST(refusals_come_in_the_order_of_the_original),
-    TEST(answer_waits_for_flush), TEST(consumer_that_goes_away_is_no_harm))
+	  TEST(second_retry_waits_longer_and_remembers_the_first_place), TEST(level_of_the_consumer_counts),
+	  TEST(message_tried_often_enough_is_a_dead_letter), TEST(consumer_may_set_the_maximum_or_give_up_at_once),
+	  TEST(send_to_the_retry_topic_waits_or_ends_as_a_dead_letter),
+	  TEST(refusals_come_in_the_order_of_the_original), TEST(answer_waits_for_flush),
+	  TEST(consumer_that_goes_away_is_no_harm))
