@@ -130,6 +130,14 @@ delay_wrap(const struct delay *d, struct message *m, int32_t level, struct slice
 	m->queue_id = level - 1;
 }
 
+/* The unit's record, and not what happens to stand where a blank unit of the original points. */
+static bool
+is_record_of(const struct level *l, struct slice record, int32_t size, struct message *m)
+{
+	return record.n == (size_t)size && message_decode(m, record.p, record.n, false) == RC_OK &&
+	       slice_is(m->topic, SCHEDULE_TOPIC) && m->queue_id == l->number - 1;
+}
+
 /* Where it is to go. False: its record does not say so, or says what cannot be. */
 static bool
 real_place(const struct message *from, struct slice *topic, int32_t *queue_id)
@@ -194,21 +202,21 @@ leave_out(struct level *l)
 
 /* False: the log does not take it now. The copy keeps the text of the properties, as the original's does. */
 static bool
-deliver(struct level *l, struct slice record)
+deliver(struct level *l, const struct message *from)
 {
 	struct delay *d = l->delay;
 	struct append_to to = {.done = told, .arg = l, .tag = l->next, .no_wait = true};
-	struct message from, m;
+	struct message m;
 	struct slice topic;
 	int32_t queue_id;
 	enum rc rc;
 
-	if (message_decode(&from, record.p, record.n, false) != RC_OK || !real_place(&from, &topic, &queue_id))
+	if (!real_place(from, &topic, &queue_id))
 		return leave_out(l);
-	append_copy(d->b, &from, &m);
+	append_copy(d->b, from, &m);
 	m.topic = topic;
 	m.queue_id = queue_id;
-	m.props[0] = from.props[0];
+	m.props[0] = from->props[0];
 	m.prepared_offset = delay_mark_of(l->number, l->next);
 	rc = append_message(d->b, &m, &to);
 	if (rc == RC_LIMIT)
@@ -219,7 +227,7 @@ deliver(struct level *l, struct slice record)
 	}
 	l->open++;
 	d->messages_left--;
-	d->bytes_left -= (int)record.n;
+	d->bytes_left -= (int)from->size;
 	go_on(l, l->next + 1);
 	return true;
 }
@@ -281,6 +289,7 @@ deliver_next(struct level *l, int64_t now)
 	struct store *s = l->delay->b->store;
 	int64_t physical, due;
 	struct slice record;
+	struct message from;
 	int32_t size;
 
 	if (l->q == NULL || l->next >= queue_max(l->q)) {
@@ -300,9 +309,9 @@ deliver_next(struct level *l, int64_t now)
 	}
 	if (wait_for_warm(l, physical, size))
 		return false;
-	if (store_record_at(s, physical, &record) != RC_OK)
+	if (store_record_at(s, physical, &record) != RC_OK || !is_record_of(l, record, size, &from))
 		return leave_out(l);
-	return deliver(l, record);
+	return deliver(l, &from);
 }
 
 static void
