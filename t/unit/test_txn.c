@@ -345,6 +345,84 @@ rejected_when_the_configuration_says_so(void)
 	stop();
 }
 
+/* ---- what cannot be stored, or waits */
+
+#ifdef ENABLE_DEV
+/* The second write of this process meets a full disk: see main. */
+static void
+commit_that_cannot_be_written_is_refused_and_stays_undecided(void)
+{
+	struct txn_state s;
+	struct half h;
+
+	start();
+	h = send_half("");
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SERVICE_NOT_AVAILABLE);
+	CU_ASSERT_EQUAL(count("T1"), 0);
+	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 0);
+	txn_state(f.b->txn, &s);
+	CU_ASSERT_EQUAL(s.undecided, 1);
+	later(1000);
+	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 0);
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SUCCESS);
+	CU_ASSERT_EQUAL(count("T1"), 1);
+	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 1);
+	stop();
+}
+#endif
+
+static void
+full_disk_refuses_ends_and_stops_the_check(void)
+{
+	struct half h;
+
+	start();
+	h = send_half("");
+	atomic_store(&f.w.shm->clean.disk_full, 1);
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SERVICE_NOT_AVAILABLE);
+	CU_ASSERT_EQUAL(end(h, "PG", 12), RES_SERVICE_NOT_AVAILABLE);
+	later(30000);
+	CU_ASSERT_EQUAL(f.b->txn->phase, TXN_IDLE);
+	atomic_store(&f.w.shm->clean.disk_full, 0);
+	CU_ASSERT_EQUAL(count(TXN_HALF_TOPIC), 1);
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SUCCESS);
+	CU_ASSERT_EQUAL(count("T1"), 1);
+	stop();
+}
+
+static void
+end_waits_for_the_flush(void)
+{
+	static const char *const sync[] = {"flushDiskType=SYNC_FLUSH", "syncFlushTimeout=600000", NULL};
+	struct message m;
+	struct half h;
+	struct got g;
+
+	clock_set_made(NOW);
+	fixture_start(&f, sync);
+	fd = connect_now();
+	send_only(&f, fd, "T1", 0, "TRAN_MSG\1true\2PGROUP\1PG\2UNIQ_KEY\1K1\2", "hello", 7);
+	CU_ASSERT(!got_read(&g, &f, fd));
+	pos_publish(&f.w.shm->flush.flushed, pos_read(&f.w.shm->broker.appended));
+	CU_ASSERT_FATAL(got_read(&g, &f, fd));
+	got_free(&g);
+	CU_ASSERT_FATAL(last_record(TXN_HALF_TOPIC, &m));
+	h = (struct half){m.queue_offset, m.physical};
+	end_only(h, "PG", 8, false);
+	CU_ASSERT(!got_read(&g, &f, fd));
+	txn_note_progress(f.b->txn);
+	CU_ASSERT_EQUAL(f.b->txn->w.next, 0); /* it may still fail */
+	pos_publish(&f.w.shm->flush.flushed, pos_read(&f.w.shm->broker.appended));
+	CU_ASSERT_FATAL(got_read(&g, &f, fd));
+	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
+	got_free(&g);
+	txn_note_progress(f.b->txn);
+	CU_ASSERT_EQUAL(f.b->txn->w.next, 1);
+	CU_ASSERT_EQUAL(f.b->txn->w.op_next, 1);
+	CU_ASSERT_EQUAL(count("T1"), 1);
+	stop();
+}
+
 /* ---- the check */
 
 static void
@@ -531,10 +609,22 @@ a_restart_knows_the_newest_copy(void)
 	stop();
 }
 
-TEST_MAIN("broker/txn", TEST(half_message_waits_in_its_own_topic), TEST(commit_delivers_and_leaves_an_op_message),
-    TEST(rollback_leaves_an_op_message_alone), TEST(ends_of_one_turn_share_an_op_message), TEST(wrong_ends_are_refused),
-    TEST(a_message_of_another_topic_is_no_half_message), TEST(a_second_end_delivers_nothing),
-    TEST(too_late_for_its_own_immunity_is_refused_unless_asked), TEST(rejected_when_the_configuration_says_so),
-    TEST(undecided_one_is_asked_for_with_its_new_places), TEST(end_of_the_old_copy_settles_the_newest),
-    TEST(never_decided_one_is_given_up), TEST(given_up_one_can_be_resumed), TEST(an_immune_one_holds_up_no_other),
-    TEST(a_restart_knows_what_is_settled), TEST(a_restart_knows_the_newest_copy))
+int
+main(void)
+{
+	static const struct test_row rows[] = {
+#ifdef ENABLE_DEV
+	    TEST(commit_that_cannot_be_written_is_refused_and_stays_undecided),
+#endif
+	    TEST(half_message_waits_in_its_own_topic), TEST(commit_delivers_and_leaves_an_op_message),
+	    TEST(rollback_leaves_an_op_message_alone), TEST(ends_of_one_turn_share_an_op_message), TEST(wrong_ends_are_refused),
+	    TEST(a_message_of_another_topic_is_no_half_message), TEST(a_second_end_delivers_nothing),
+	    TEST(too_late_for_its_own_immunity_is_refused_unless_asked), TEST(rejected_when_the_configuration_says_so),
+	    TEST(full_disk_refuses_ends_and_stops_the_check), TEST(end_waits_for_the_flush),
+	    TEST(undecided_one_is_asked_for_with_its_new_places), TEST(end_of_the_old_copy_settles_the_newest),
+	    TEST(never_decided_one_is_given_up), TEST(given_up_one_can_be_resumed), TEST(an_immune_one_holds_up_no_other),
+	    TEST(a_restart_knows_what_is_settled), TEST(a_restart_knows_the_newest_copy)};
+
+	setenv("RMQ_FAULTS", "append.write=ENOSPC@2", 1);
+	return test_run("broker/txn", rows, COUNT_OF(rows));
+}

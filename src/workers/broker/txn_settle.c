@@ -198,13 +198,10 @@ append_op(struct op *op, struct slice offsets)
 	struct buf *text = &op->txn->text;
 	struct message m = {.topic = SLICE_LIT(TXN_OP_TOPIC), .body = offsets, .born_ms = clock_wall_ms(), .born_host = b->store_host,
 	    .store_host = b->store_host};
-	char key[33];
 
-	message_unique_id(key);
 	text->len = 0;
 	props_put(text, "TAGS", SLICE_LIT("d"));
-	props_put(text, "UNIQ_KEY", slice_of(key));
-	props_put(text, "WAIT", SLICE_LIT("false"));
+	props_put(text, "WAIT", SLICE_LIT("true"));
 	m.props[0] = buf_slice(text);
 	return append_message(b, &m, &to);
 }
