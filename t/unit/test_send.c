@@ -125,7 +125,7 @@ refusals_have_the_original_code_and_words(void)
 	refused(fd, "SCHEDULE_TOPIC_XXXX", 0, NULL, "x", RES_NO_PERMISSION, "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.");
 	refused(fd, "test", 99, NULL, "x", RES_INVALID_PARAMETER, "request queueId[99] is illegal, TopicConfig [topicName=test, ");
 	refused(fd, "test", 0, NULL, "", RES_SYSTEM_ERROR, "java.lang.NullPointerException");
-	refused(fd, "test", 0, "UNIQ_KEY\1K\2TIMER_DELAY_SEC\0013\2", "x", RES_SYSTEM_ERROR, "timer");
+	refused(fd, "test", 0, "UNIQ_KEY\1K\2TIMER_DELAY_SEC\001999999999\2", "x", RES_MESSAGE_ILLEGAL, "timer");
 	f.b->conf->rejectTransactionMessage = true;
 	refused(fd, "test", 0, "UNIQ_KEY\1K\2TRAN_MSG\1true\2", "x", RES_NO_PERMISSION, "sending transaction message is forbidden");
 	CU_ASSERT_EQUAL(atomic_load(&f.w.shm->counters.put_failed), 7);

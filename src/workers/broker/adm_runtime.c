@@ -8,6 +8,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/daily.h"
 #include "workers/broker/delay.h"
+#include "workers/broker/timer.h"
 
 #define GIB ((double)(1 << 30))
 
@@ -173,15 +174,17 @@ put_delays(struct broker *b, struct buf *out)
 	}
 }
 
-/* No timer wheel yet: it is never behind. */
 static void
-put_timer(struct buf *out)
+put_timer(struct broker *b, struct buf *out)
 {
-	put_number(out, "timerReadBehind", 0);
-	put_number(out, "timerOffsetBehind", 0);
-	put_number(out, "timerCongestNum", 0);
-	put_text(out, "timerEnqueueTps", "0.0");
-	put_text(out, "timerDequeueTps", "0.0");
+	struct timer_state s;
+
+	timer_state(b->timer, &s);
+	put_number(out, "timerReadBehind", s.lag_ms / 1000);
+	put_number(out, "timerOffsetBehind", s.unread);
+	put_number(out, "timerCongestNum", (int64_t)s.waiting);
+	put_format(out, "timerEnqueueTps", "%.1f", s.read_tps);
+	put_format(out, "timerDequeueTps", "%.1f", s.delivered_tps);
 }
 
 void
@@ -199,7 +202,7 @@ adm_runtime_info(struct broker *b, struct conn *c, struct command *cmd)
 	put_puts(b, &body);
 	put_store(b, &body);
 	put_delays(b, &body);
-	put_timer(&body);
+	put_timer(b, &body);
 	buf_put_str(&body, "}}");
 	answer_buf(c, &id, &body);
 }

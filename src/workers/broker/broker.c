@@ -16,6 +16,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
@@ -225,6 +226,8 @@ finish(struct broker *b)
 	store_close(&b->store, !b->failed);
 	if (!b->failed && delay_save(b->delay, &e) != RC_OK) /* after the log was synced; if that failed, its tail says it */
 		log_error("the progress of delayed messages was not saved: %s", e.text);
+	if (!b->failed && timer_save(b->timer, &e) != RC_OK)
+		log_error("the progress of timer messages was not saved: %s", e.text);
 	log_info("stopped");
 	worker_exit(b->w, 0);
 }
@@ -274,7 +277,10 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 	sends_commit(b->sends);
 	more |= delay_turn(b->delay);
 	sends_commit(b->sends);
+	more |= timer_turn(b->timer);
+	sends_commit(b->sends);
 	more |= store_progress(b->store, DISPATCH_STEP);
+	more |= timer_wanted(b->timer);
 	release_waiters(b);
 	keep_going(b, more);
 	hold_run(b->hold);
@@ -358,6 +364,7 @@ on_second(struct worker *w)
 	hold_second(b->hold);
 	cold_second(b->cold);
 	delay_second(b->delay);
+	timer_second(b->timer);
 	txn_second(b->txn);
 	brstats_second(b->stats);
 	if (b->seconds % CLIENTS_SECONDS == 0)

@@ -35,6 +35,7 @@ struct offsets;
 struct orderly;
 struct sends;
 struct siblings;
+struct timer;
 struct topics;
 struct txn;
 struct waiters;
@@ -62,6 +63,7 @@ struct broker {
 	struct announce	*announce;	/* registration at the name servers */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
 	struct delay	*delay;		/* messages that are delivered later */
+	struct timer	*timer;		/* messages that are delivered at any time */
 	struct txn	*txn;		/* transactional messages */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
 	struct modes	*modes;		/* how groups want to get their messages (401) */

@@ -12,6 +12,7 @@
 #include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
@@ -278,6 +279,8 @@ broker_page_write(struct broker *b)
 	announce_put_json(b->announce, &out);
 	buf_put_char(&out, ']');
 	put_delays(b, &out);
+	buf_put_str(&out, ",\"timer\":");
+	timer_put_json(b->timer, &out);
 	put_transactions(b, &out);
 	put_store(b, &out);
 	buf_put_char(&out, '}');

@@ -9,6 +9,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/send.h"
 #include "workers/broker/sends.h"
+#include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 
 #include "remoting/batch.h"
@@ -29,6 +30,7 @@ struct send {
 	struct send_props p;
 	struct topic	*topic;
 	int32_t		 queue_id;
+	int64_t		 timer_out_ms;	/* of a timer message */
 	bool		 to_dead_letters, is_half;
 };
 
@@ -128,6 +130,31 @@ check_retry(struct send *s)
 
 /* ---- kinds that this version does not have */
 
+/* False: answered. */
+static bool
+check_time(struct send *s)
+{
+	enum timer_ask asked = TIMER_NO_NUMBER;
+
+	if (!s->b->conf->timerWheelEnable) {
+		send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this broker takes no timer messages: timerWheelEnable is false");
+		return false;
+	}
+	asked = timer_asked(s->b, s->h.props, &s->timer_out_ms);
+	s->p.timed = asked == TIMER_LATER;
+	if (asked == TIMER_NO_NUMBER)
+		send_refuse(s->b, s->c, &s->id, RES_MESSAGE_ILLEGAL, "the timer message is illegal: its time is no number");
+	else if (asked == TIMER_TOO_FAR)
+		send_refuse(s->b, s->c, &s->id, RES_MESSAGE_ILLEGAL,
+		    "the timer message is illegal: its time is further away than the %d s that this broker keeps (timerMaxDelaySec)",
+		    s->b->conf->timerMaxDelaySec);
+	else if (asked == TIMER_AT_ONCE && props_get(s->h.props, "TIMER_DEL_UNIQKEY").n > 0)
+		send_refuse(s->b, s->c, &s->id, RES_MESSAGE_ILLEGAL, "the recall is illegal: the message's time has come");
+	else
+		return true;
+	return false;
+}
+
 static bool
 check_kind(struct send *s)
 {
@@ -141,11 +168,9 @@ check_kind(struct send *s)
 		s->p.delay_level = 0; /* delays have no effect on it */
 		s->p.timed = false;
 	}
-	if (UNLIKELY(s->p.timed && s->p.delay_level == 0)) {
-		send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "this version of the broker has no timer messages yet");
-		return false;
-	}
-	return true;
+	if (UNLIKELY(s->p.timed && s->p.delay_level > 0))
+		s->p.timed = false; /* the level wins */
+	return LIKELY(!s->p.timed) || check_time(s);
 }
 
 static bool
@@ -199,6 +224,29 @@ delay_message(struct send *s, struct message *m)
 	s->topic = topic_find(s->b->topics, m->topic);
 }
 
+/* It waits in the timer queue, as a message with a delay level does in that level's. */
+static void
+timer_message(struct send *s, struct message *m)
+{
+	struct buf *text = sends_scratch(s->b->sends);
+
+	timer_wrap(m, s->timer_out_ms, m->topic, m->queue_id, s->h.props, text);
+	s->h.props = arena_text(s->b, text);
+	s->p.unterminated = false;
+	s->topic = topic_find(s->b->topics, m->topic);
+}
+
+static struct slice
+recall_handle(const struct send *s)
+{
+	struct buf *text = sends_scratch(s->b->sends);
+
+	if (slice_starts(s->h.topic, RETRY_PREFIX))
+		return SLICE_NONE;
+	timer_put_handle(s->b, s->h.topic, s->timer_out_ms, s->p.uniq_key, text);
+	return arena_text(s->b, text);
+}
+
 /* It waits in another topic for its producer's decision; the queue id of the answer is still the one that was asked for. */
 static void
 make_half(struct send *s, struct message *m)
@@ -225,6 +273,8 @@ send_single(struct send *s)
 	fill_message(s, &m);
 	if (UNLIKELY(s->p.delay_level > 0))
 		delay_message(s, &m);
+	else if (UNLIKELY(s->p.timed))
+		timer_message(s, &m);
 	set_props(s, &m);
 	if (UNLIKELY(s->is_half))
 		make_half(s, &m);
@@ -235,6 +285,8 @@ send_single(struct send *s)
 	fill_pending(s, p);
 	if (UNLIKELY(s->is_half))
 		txn_opened(s->b->txn, s->h.topic);
+	if (UNLIKELY(s->p.timed))
+		p->recall = recall_handle(s);
 }
 
 /* ---- batches */

@@ -131,6 +131,8 @@ sent_answer(struct broker *b, struct conn *c, const struct request_id *id, int c
 	frame_field_i64(&f, "queueOffset", sent->queue_offset);
 	if (sent->transaction_id.n > 0)
 		frame_field(&f, "transactionId", sent->transaction_id);
+	if (UNLIKELY(sent->recall.n > 0))
+		frame_field(&f, "recallHandle", sent->recall);
 	frame_field(&f, "MSG_REGION", slice_of(b->conf->regionId));
 	frame_field_bool(&f, "TRACE_ON", b->conf->traceOn);
 	frame_end(&f, 0);
@@ -164,7 +166,8 @@ sent_put_ids(struct broker *b, const struct pending *p, struct buf *out)
 static void
 answer_stored(struct sends *s, const struct pending *p)
 {
-	struct sent sent = {.transaction_id = p->uniq_key, .queue_id = p->queue_id, .queue_offset = p->queue_offset};
+	struct sent sent = {.transaction_id = p->uniq_key, .recall = p->recall, .queue_id = p->queue_id,
+	    .queue_offset = p->queue_offset};
 
 	s->ids.len = 0;
 	sent_put_ids(s->b, p, &s->ids);

@@ -16,6 +16,7 @@ struct pending {
 	struct conn	*conn;		/* lives until the turn's end */
 	struct request_id id;
 	struct slice	 uniq_key;	/* in the frame or the turn's arena */
+	struct slice	 recall;	/* handle of a timer message, likewise; else SLICE_NONE */
 	struct topic	*topic;		/* NULL: not counted */
 	int32_t		 queue_id;
 	bool		 no_wait;
@@ -47,7 +48,7 @@ void		 sends_turn_over(struct sends *s);
 
 /* One whole answer of a stored message; ids: text of msgId. */
 struct sent {
-	struct slice	msg_id, transaction_id;
+	struct slice	msg_id, transaction_id, recall;
 	int32_t		queue_id;
 	int64_t		queue_offset;
 };

@@ -22,6 +22,7 @@
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
 
@@ -46,6 +47,8 @@ arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
 	hold_arrival(b->hold, q, tags_code, props);
 	if (UNLIKELY(slice_is(queue_topic(q), SCHEDULE_TOPIC)))
 		delay_arrived(b->delay, q, tags_code);
+	else if (UNLIKELY(slice_is(queue_topic(q), TIMER_TOPIC)))
+		timer_arrived(b->timer);
 }
 
 static void
@@ -104,6 +107,7 @@ make_parts(struct broker *b)
 	b->modes = modes_new(b);
 	b->daily = daily_new(b);
 	b->delay = delay_new(b);
+	b->timer = timer_new(b);
 	b->txn = txn_new(b);
 }
 
@@ -113,7 +117,8 @@ load_parts(struct broker *b)
 	struct err e;
 
 	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK ||
-	    modes_load(b->modes, &e) != RC_OK || filters_load(b->filters, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK)
+	    modes_load(b->modes, &e) != RC_OK || filters_load(b->filters, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK ||
+	    timer_load(b->timer, &e) != RC_OK)
 		worker_die(b->w, "%s", e.text);
 }
 
@@ -135,6 +140,7 @@ free_parts(struct broker *b)
 	filters_free(&b->filters);
 	orderly_free(&b->orderly);
 	txn_free(&b->txn);
+	timer_free(&b->timer);
 	delay_free(&b->delay);
 	daily_free(&b->daily);
 	modes_free(&b->modes);

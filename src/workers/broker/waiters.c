@@ -26,8 +26,8 @@ struct waiter {
 	struct append_to to;
 	uint16_t	 key_len, id_len; /* inline ones; long ones are in `text` */
 	char		 key[KEY_INLINE], msg_id[ID_INLINE];
-	char		*text;		/* NULL, or message ids and key one after the other, owned */
-	size_t		 text_ids, text_len;
+	char		*text;		/* NULL, or message ids, key and recall handle one after the other, owned */
+	size_t		 text_ids, text_key, text_recall; /* lengths */
 };
 
 struct waiters {
@@ -147,9 +147,9 @@ resume_all(struct waiters *w)
 /* ---- in */
 
 static void
-keep_text(struct waiter *it, struct slice ids, struct slice key)
+keep_text(struct waiter *it, struct slice ids, struct slice key, struct slice recall)
 {
-	if (ids.n <= ID_INLINE && key.n <= KEY_INLINE) {
+	if (ids.n <= ID_INLINE && key.n <= KEY_INLINE && recall.n == 0) {
 		memcpy(it->msg_id, ids.p, ids.n);
 		if (key.n > 0)
 			memcpy(it->key, key.p, key.n);
@@ -157,12 +157,15 @@ keep_text(struct waiter *it, struct slice ids, struct slice key)
 		it->key_len = (uint16_t)key.n;
 		return;
 	}
-	it->text = xmalloc(ids.n + key.n);
+	it->text = xmalloc(ids.n + key.n + recall.n);
 	memcpy(it->text, ids.p, ids.n);
 	if (key.n > 0)
 		memcpy(it->text + ids.n, key.p, key.n);
+	if (recall.n > 0)
+		memcpy(it->text + ids.n + key.n, recall.p, recall.n);
 	it->text_ids = ids.n;
-	it->text_len = ids.n + key.n;
+	it->text_key = key.n;
+	it->text_recall = recall.n;
 }
 
 static int64_t
@@ -189,7 +192,7 @@ waiters_add(struct waiters *w, const struct pending *p)
 	}
 	w->ids.len = 0;
 	sent_put_ids(w->b, p, &w->ids);
-	keep_text(it, buf_slice(&w->ids), p->uniq_key);
+	keep_text(it, buf_slice(&w->ids), p->uniq_key, p->recall);
 	if (p->reply != NULL)
 		return;
 	it->conn = p->conn;
@@ -223,7 +226,8 @@ answer_first(struct waiters *w, int code)
 		return tell_first(w, code, NULL);
 	if (it->text != NULL) {
 		sent.msg_id = (struct slice){it->text, it->text_ids};
-		sent.transaction_id = (struct slice){it->text + it->text_ids, it->text_len - it->text_ids};
+		sent.transaction_id = (struct slice){it->text + it->text_ids, it->text_key};
+		sent.recall = (struct slice){it->text + it->text_ids + it->text_key, it->text_recall};
 	} else {
 		sent.msg_id = (struct slice){it->msg_id, it->id_len};
 		sent.transaction_id = (struct slice){it->key, it->key_len};
