@@ -219,6 +219,28 @@ a_heartbeats_expression_counts_for_pulls(void)
 }
 
 static void
+an_operator_is_shown_the_filter(void)
+{
+	struct ask a;
+	struct got g;
+
+	begin(on);
+	put("T1", "UNIQ_KEY\1K\2a\1" "1\2");
+	beat("T1", "a > 5", 3);
+	ask_begin(&a, REQ_QUERY_CONSUME_QUEUE, 8);
+	ask_field(&a, "topic", "T1");
+	ask_field(&a, "queueId", "0");
+	ask_field(&a, "index", "0");
+	ask_field(&a, "count", "1");
+	ask_field(&a, "consumerGroup", "CG");
+	ask_send(&a, &f, fd, NULL, 0);
+	read_answer(&g, fd);
+	CU_ASSERT_PTR_NOT_NULL(memmem(g.cmd.body.p, g.cmd.body.n, "\\\"expression\\\": \\\"a > 5\\\"", 25));
+	got_free(&g);
+	end();
+}
+
+static void
 newer_expressions_replace_older_ones(void)
 {
 	begin(on);
@@ -404,7 +426,8 @@ bloom_bits_are_the_originals(void)
 }
 
 TEST_MAIN("broker/filters", TEST(a_pull_with_its_own_expression_gets_what_passes), TEST(a_pull_is_refused_with_a_reason),
-    TEST(without_the_setting_sql_is_refused), TEST(a_heartbeats_expression_counts_for_pulls), TEST(newer_expressions_replace_older_ones),
+    TEST(without_the_setting_sql_is_refused), TEST(a_heartbeats_expression_counts_for_pulls), TEST(an_operator_is_shown_the_filter),
+    TEST(newer_expressions_replace_older_ones),
     TEST(a_filter_outlives_its_group_for_a_day), TEST(a_held_pull_is_woken_by_what_passes), TEST(retries_pass_by_the_filter_of_their_topic_if_set),
     TEST(a_client_may_ask_whether_its_expression_can_be_read), TEST(filters_come_back_after_a_restart), TEST(the_originals_file_is_read),
     TEST(bloom_bits_are_the_originals))

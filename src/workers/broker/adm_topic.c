@@ -6,6 +6,7 @@
 #include "workers/broker/admin.h"
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
+#include "workers/broker/filters.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/topic_attrs.h"
 
@@ -342,16 +343,32 @@ put_units(struct broker *b, struct store_queue *q, int64_t from, int32_t count, 
 	buf_put_char(out, ']');
 }
 
+static void
+put_filter_text(struct broker *b, struct slice group, const struct group_filter *filter, struct buf *out)
+{
+	char *name = xslicedup(group), *text;
+	json_t *o = filters_entry_json(b->filters, name, filter);
+
+	text = json_dumps(o, JSON_INDENT(1));
+	buf_put_str(out, text != NULL ? text : "null");
+	free(text);
+	json_decref(o);
+	free(name);
+}
+
 /* What the group's filter says of the queue, as far as there is one. */
 static void
-put_filter(const struct subscription *sub, struct slice group, struct slice topic, struct buf *out)
+put_filter(struct broker *b, const struct subscription *sub, struct slice group, struct slice topic, struct buf *out)
 {
+	const struct group_filter *filter = filters_find(b->filters, topic, group);
 	struct buf text = {0};
 
 	if (group.n == 0)
 		return;
 	if (sub == NULL)
 		buf_printf(&text, "%.*s@%.*s is not online!", TEXT_OF(group), TEXT_OF(topic));
+	else if (filter != NULL)
+		put_filter_text(b, group, filter, &text);
 	else
 		buf_put_str(&text, "null");
 	buf_put_str(out, "\"filterData\":");
@@ -370,7 +387,7 @@ answer_units(struct broker *b, struct conn *c, const struct command *cmd, struct
 
 	request_id_of(&id, cmd);
 	buf_put_char(&body, '{');
-	put_filter(sub, group, topic, &body);
+	put_filter(b, sub, group, topic, &body);
 	buf_printf(&body, "\"maxQueueIndex\":%lld,\"minQueueIndex\":%lld,", (long long)queue_max(q), (long long)queue_min(q));
 	put_units(b, q, from, MIN_OF(field_i32(cmd, "count", 0), CQ_UNITS_MAX), &body);
 	if (sub != NULL) {
