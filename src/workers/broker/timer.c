@@ -458,7 +458,7 @@ timer_turn(struct timer *t)
 	read_queue(t);
 	if (may_deliver(t))
 		deliver_due(t);
-	if (!t->wanted)
+	if (!t->wanted && may_deliver(t)) /* else the second looks again */
 		arm(t);
 	return t->wanted;
 }
