@@ -16,7 +16,8 @@
 static struct fixture f;
 static int fd;
 
-static const char *const settings[] = {"transactionTimeOut=6000", "transactionCheckInterval=30000", "transactionCheckMax=3", NULL};
+static const char *const settings[] = {"transactionTimeOut=6000", "transactionCheckInterval=30000",
+				       "transactionCheckMax=3", NULL};
 
 /* A request that is not answered must not hold up the next in the kernel. */
 static int
@@ -62,7 +63,8 @@ last_record(const char *topic, struct message *m)
 	int32_t size;
 
 	return q != NULL && store_unit_at(f.b->store, q, queue_max(q) - 1, &at, &size, &code) == RC_OK &&
-	       store_record_at(f.b->store, at, &record) == RC_OK && message_decode(m, record.p, record.n, true) == RC_OK;
+	       store_record_at(f.b->store, at, &record) == RC_OK &&
+	       message_decode(m, record.p, record.n, true) == RC_OK;
 }
 
 static bool
@@ -82,7 +84,7 @@ file_has(const char *name, const char *text)
 }
 
 struct half {
-	int64_t		offset, physical;
+	int64_t offset, physical;
 };
 
 static struct half
@@ -141,7 +143,8 @@ later(int64_t ms)
 static void
 register_producer(void)
 {
-	static const char body[] = "{\"clientID\":\"p@1\",\"producerDataSet\":[{\"groupName\":\"PG\"}],\"consumerDataSet\":[]}";
+	static const char body[] =
+	    "{\"clientID\":\"p@1\",\"producerDataSet\":[{\"groupName\":\"PG\"}],\"consumerDataSet\":[]}";
 	struct ask a;
 	struct got g;
 
@@ -159,7 +162,10 @@ half_message_waits_in_its_own_topic(void)
 	struct got g;
 
 	start();
-	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 2, "TRAN_MSG\1TRUE\2PGROUP\1PG\2DELAY\1" "3\2UNIQ_KEY\1K1\2", "hello", &g));
+	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 2,
+				 "TRAN_MSG\1TRUE\2PGROUP\1PG\2DELAY\1"
+				 "3\2UNIQ_KEY\1K1\2",
+				 "hello", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
 	CU_ASSERT_STRING_EQUAL(got_text(&g, "queueId"), "2");
 	CU_ASSERT_STRING_EQUAL(got_text(&g, "queueOffset"), "0");
@@ -212,7 +218,8 @@ rollback_leaves_an_op_message_alone(void)
 	CU_ASSERT_EQUAL(count("T1"), 0);
 	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 1);
 	txn_free(&f.b->txn); /* writes what is marked */
-	CU_ASSERT(file_has("config/transactionMetrics", "\"transactionCount\":{\"T1\":{\"count\":1,\"timeStamp\":1700000001000}}}"));
+	CU_ASSERT(file_has("config/transactionMetrics",
+			   "\"transactionCount\":{\"T1\":{\"count\":1,\"timeStamp\":1700000001000}}}"));
 	CU_ASSERT(file_has("config/transactionMetrics", "{\"dataVersion\":{\"counter\":1,"));
 	f.b->txn = txn_new(f.b);
 	stop();
@@ -289,7 +296,10 @@ a_message_of_another_topic_is_no_half_message(void)
 	struct got g;
 
 	start();
-	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 0, "PGROUP\1PG\2REAL_TOPIC\1T2\2REAL_QID\1" "0\2UNIQ_KEY\1K\2", "x", &g));
+	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 0,
+				 "PGROUP\1PG\2REAL_TOPIC\1T2\2REAL_QID\1"
+				 "0\2UNIQ_KEY\1K\2",
+				 "x", &g));
 	got_free(&g);
 	CU_ASSERT_FATAL(last_record("T1", &m));
 	CU_ASSERT_EQUAL(end((struct half){0, m.physical}, "PG", 8), RES_SYSTEM_ERROR);
@@ -319,7 +329,8 @@ too_late_for_its_own_immunity_is_refused_unless_asked(void)
 	struct got g;
 
 	start();
-	h = send_half("CHECK_IMMUNITY_TIME_IN_SECONDS\1" "10\2");
+	h = send_half("CHECK_IMMUNITY_TIME_IN_SECONDS\1"
+		      "10\2");
 	clock_advance_ms(10000);
 	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_ILLEGAL_OPERATION);
 	CU_ASSERT_EQUAL(count("T1"), 0);
@@ -543,7 +554,8 @@ an_immune_one_holds_up_no_other(void)
 	struct half h;
 
 	start();
-	h = send_half("CHECK_IMMUNITY_TIME_IN_SECONDS\1" "300\2");
+	h = send_half("CHECK_IMMUNITY_TIME_IN_SECONDS\1"
+		      "300\2");
 	(void)send_half("");
 	later(30000);
 	CU_ASSERT_EQUAL(count(TXN_HALF_TOPIC), 3);
@@ -589,7 +601,8 @@ a_restart_knows_what_is_settled(void)
 	later(30000);
 	CU_ASSERT_EQUAL(count(TXN_HALF_TOPIC), 4);
 	CU_ASSERT_EQUAL(offset_get(f.b->offsets, SLICE_LIT("CID_RMQ_SYS_TRANS"), SLICE_LIT(TXN_HALF_TOPIC), 0), 4);
-	CU_ASSERT_EQUAL(offset_get(f.b->offsets, SLICE_LIT("CID_RMQ_SYS_TRANS"), SLICE_LIT(TXN_OP_TOPIC), 0), count(TXN_OP_TOPIC));
+	CU_ASSERT_EQUAL(offset_get(f.b->offsets, SLICE_LIT("CID_RMQ_SYS_TRANS"), SLICE_LIT(TXN_OP_TOPIC), 0),
+			count(TXN_OP_TOPIC));
 	stop();
 }
 
@@ -616,14 +629,24 @@ main(void)
 #ifdef ENABLE_DEV
 	    TEST(commit_that_cannot_be_written_is_refused_and_stays_undecided),
 #endif
-	    TEST(half_message_waits_in_its_own_topic), TEST(commit_delivers_and_leaves_an_op_message),
-	    TEST(rollback_leaves_an_op_message_alone), TEST(ends_of_one_turn_share_an_op_message), TEST(wrong_ends_are_refused),
-	    TEST(a_message_of_another_topic_is_no_half_message), TEST(a_second_end_delivers_nothing),
-	    TEST(too_late_for_its_own_immunity_is_refused_unless_asked), TEST(rejected_when_the_configuration_says_so),
-	    TEST(full_disk_refuses_ends_and_stops_the_check), TEST(end_waits_for_the_flush),
-	    TEST(undecided_one_is_asked_for_with_its_new_places), TEST(end_of_the_old_copy_settles_the_newest),
-	    TEST(never_decided_one_is_given_up), TEST(given_up_one_can_be_resumed), TEST(an_immune_one_holds_up_no_other),
-	    TEST(a_restart_knows_what_is_settled), TEST(a_restart_knows_the_newest_copy)};
+	    TEST(half_message_waits_in_its_own_topic),
+	    TEST(commit_delivers_and_leaves_an_op_message),
+	    TEST(rollback_leaves_an_op_message_alone),
+	    TEST(ends_of_one_turn_share_an_op_message),
+	    TEST(wrong_ends_are_refused),
+	    TEST(a_message_of_another_topic_is_no_half_message),
+	    TEST(a_second_end_delivers_nothing),
+	    TEST(too_late_for_its_own_immunity_is_refused_unless_asked),
+	    TEST(rejected_when_the_configuration_says_so),
+	    TEST(full_disk_refuses_ends_and_stops_the_check),
+	    TEST(end_waits_for_the_flush),
+	    TEST(undecided_one_is_asked_for_with_its_new_places),
+	    TEST(end_of_the_old_copy_settles_the_newest),
+	    TEST(never_decided_one_is_given_up),
+	    TEST(given_up_one_can_be_resumed),
+	    TEST(an_immune_one_holds_up_no_other),
+	    TEST(a_restart_knows_what_is_settled),
+	    TEST(a_restart_knows_the_newest_copy)};
 
 	setenv("RMQ_FAULTS", "append.write=ENOSPC@2", 1);
 	return test_run("broker/txn", rows, COUNT_OF(rows));

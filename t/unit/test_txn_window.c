@@ -121,5 +121,5 @@ offsets_beyond_reason_are_not_noted(void)
 }
 
 TEST_MAIN("broker/txn_window", TEST(window_begins_behind_what_is_settled), TEST(open_ones_are_found_over_long_runs),
-    TEST(what_was_not_settled_after_all_is_open_again), TEST(window_does_not_pass_its_end),
-    TEST(op_messages_are_kept_as_long_as_the_window_needs_them), TEST(offsets_beyond_reason_are_not_noted))
+	  TEST(what_was_not_settled_after_all_is_open_again), TEST(window_does_not_pass_its_end),
+	  TEST(op_messages_are_kept_as_long_as_the_window_needs_them), TEST(offsets_beyond_reason_are_not_noted))

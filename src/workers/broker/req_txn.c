@@ -46,7 +46,7 @@ park(struct txn *t, const struct end *from)
 	t->parked_count++;
 }
 
-static void	end_run(struct end *e);
+static void end_run(struct end *e);
 
 void
 ends_run_parked(struct txn *t)
@@ -133,7 +133,8 @@ check_half(struct end *e, struct message *half)
 	if (txn_half_at(e->b->txn, e->physical, half) != RC_OK)
 		return refuse(e, RES_SYSTEM_ERROR, "Find prepared transaction message failed");
 	if (is_too_late(e, half))
-		return refuse(e, RES_ILLEGAL_OPERATION, "the transaction is older than its CHECK_IMMUNITY_TIME_IN_SECONDS: wait to be asked");
+		return refuse(e, RES_ILLEGAL_OPERATION,
+			      "the transaction is older than its CHECK_IMMUNITY_TIME_IN_SECONDS: wait to be asked");
 	if (!slice_is(props_get(half->props[0], PROP_GROUP), e->group))
 		return refuse(e, RES_SYSTEM_ERROR, "The producer group wrong");
 	if (half->queue_offset != e->half)
@@ -151,7 +152,8 @@ make_final(const struct end *e, const struct message *half, struct message *m)
 	m->prepared_offset = e->physical;
 	m->topic = props_get(half->props[0], PROP_REAL_TOPIC);
 	m->props[0] = half->props[0];
-	return m->topic.n > 0 && str_i32(props_get(half->props[0], PROP_REAL_QUEUE), &m->queue_id) == RC_OK && m->queue_id >= 0;
+	return m->topic.n > 0 && str_i32(props_get(half->props[0], PROP_REAL_QUEUE), &m->queue_id) == RC_OK &&
+	       m->queue_id >= 0;
 }
 
 static void
@@ -172,10 +174,12 @@ commit(struct end *e, const struct message *half, struct settle *s)
 	}
 	settle_free(&s);
 	if (rc == RC_LIMIT)
-		(void)refuse(e, RES_MESSAGE_ILLEGAL, "the message is illegal, maybe msg body or properties length not matched.");
+		(void)refuse(e, RES_MESSAGE_ILLEGAL,
+			     "the message is illegal, maybe msg body or properties length not matched.");
 	else
 		conn_answer(e->conn, &e->id, RES_SERVICE_NOT_AVAILABLE, "service not available now. %s",
-		    store_refusal(e->b->store) != NULL ? store_refusal(e->b->store) : "The message could not be stored");
+			    store_refusal(e->b->store) != NULL ? store_refusal(e->b->store)
+							       : "The message could not be stored");
 }
 
 static void
@@ -192,7 +196,7 @@ end_run(struct end *e)
 	first = txn_first_offset(&half);
 	copied = txn_copied(t, first);
 	newest = copied != NULL ? copied->newest : e->half;
-	/* The first decision stands. What has left the window may have been given up: its producer has the last word. */
+	/* The first decision stands. What has left the window may have been given up: then its producer may still. */
 	if (newest >= t->w.next && txn_window_is_settled(&t->w, newest)) {
 		conn_answer(e->conn, &e->id, RES_SUCCESS, NULL);
 		return;
@@ -237,7 +241,7 @@ req_end_transaction(struct broker *b, struct conn *c, struct command *cmd)
 /* ---- 323 */
 
 struct resume {
-	struct conn	*conn;
+	struct conn *conn;
 	struct request_id id;
 };
 
@@ -250,7 +254,8 @@ resumed(void *arg, int64_t tag, const struct appended *a)
 	if (append_is_stored(a->code))
 		conn_answer(r->conn, &r->id, RES_SUCCESS, NULL);
 	else
-		conn_answer(r->conn, &r->id, RES_SYSTEM_ERROR, "Put message back to " TXN_HALF_TOPIC " failed. %s", a->why);
+		conn_answer(r->conn, &r->id, RES_SYSTEM_ERROR, "Put message back to " TXN_HALF_TOPIC " failed. %s",
+			    a->why);
 	conn_unref(&r->conn);
 	free(r);
 }
@@ -263,7 +268,8 @@ read_given_up(struct broker *b, struct slice id, struct message *m)
 	struct slice record;
 	int64_t physical;
 
-	return message_id_parse(id, &host, &physical) == RC_OK && store_record_at(b->store, physical, &record) == RC_OK &&
+	return message_id_parse(id, &host, &physical) == RC_OK &&
+	       store_record_at(b->store, physical, &record) == RC_OK &&
 	       message_decode(m, record.p, record.n, false) == RC_OK &&
 	       (slice_is(m->topic, TXN_HALF_TOPIC) || slice_is(m->topic, TXN_GIVEN_UP_TOPIC));
 }
@@ -278,7 +284,8 @@ req_resume_check(struct broker *b, struct conn *c, struct command *cmd)
 
 	request_id_of(&id, cmd);
 	if (!broker_is_master(b) || !read_given_up(b, field_get(cmd, "msgId"), &old)) {
-		conn_answer(c, &id, RES_SYSTEM_ERROR, "Put message back to " TXN_HALF_TOPIC " failed: no half message has that id here");
+		conn_answer(c, &id, RES_SYSTEM_ERROR,
+			    "Put message back to " TXN_HALF_TOPIC " failed: no half message has that id here");
 		return;
 	}
 	txn_copy_props(b->txn, &old, 0);

@@ -2,7 +2,7 @@
  * txn: transactional messages: what the other parts of the broker see of them. See txn.h.
  *
  * Runs in:    the broker process.
- * Owns:       the offsets of CID_RMQ_SYS_TRANS: where the window of half messages and the op messages that it needs begin.
+ * Owns:       the offsets of CID_RMQ_SYS_TRANS: where the half messages and the op messages begin that are needed.
  * If it dies: the op messages tell which transactions are settled; the offsets tell where to begin reading.
  */
 #include "workers/broker/txn.h"
@@ -36,8 +36,7 @@ txn_free(struct txn **tp)
 		return;
 	settles_free(t);
 	ends_free(t);
-	HASH_ITER(hh, t->copied, it, tmp)
-	{
+	HASH_ITER (hh, t->copied, it, tmp) {
 		HASH_DEL(t->copied, it);
 		free(it);
 	}
@@ -84,7 +83,8 @@ txn_half_at(struct txn *t, int64_t physical, struct message *half)
 {
 	struct slice record;
 
-	if (store_record_at(t->b->store, physical, &record) != RC_OK || message_decode(half, record.p, record.n, false) != RC_OK)
+	if (store_record_at(t->b->store, physical, &record) != RC_OK ||
+	    message_decode(half, record.p, record.n, false) != RC_OK)
 		return RC_NOTFOUND;
 	return slice_is(half->topic, TXN_HALF_TOPIC) ? RC_OK : RC_NOTFOUND;
 }
@@ -190,7 +190,8 @@ txn_second(struct txn *t)
 	txn_note_progress(t);
 	txn_state(t, &s);
 	atomic_store_explicit(&t->b->w->shm->counters.txn_undecided, (uint64_t)s.undecided, memory_order_relaxed);
-	if (t->phase == TXN_IDLE && !t->b->stopping && clock_mono_ms() - t->last_check_ms >= t->b->conf->transactionCheckInterval)
+	if (t->phase == TXN_IDLE && !t->b->stopping &&
+	    clock_mono_ms() - t->last_check_ms >= t->b->conf->transactionCheckInterval)
 		txn_begin_check(t);
 }
 

@@ -1,8 +1,8 @@
 /*
- * txn_check: reads at the start which transactions are settled, and asks every transactionCheckInterval for those that are not.
+ * txn_check: reads at the start which transactions are settled, and asks from time to time for those that are not.
  *
  * Runs in:    the broker process, a bounded step per turn of the loop.
- * Must not:   read what may have to come from the disk: warm does, and the step goes on later; stop at an entry that cannot be read.
+ * Must not:   read from the disk: warm does, and the step goes on later; stop at an entry that cannot be read.
  */
 #include <stdio.h>
 
@@ -13,9 +13,9 @@
 #include "workers/broker/topics.h"
 #include "workers/broker/txn_int.h"
 
-#define STEP_RECORDS 64		/* read in one turn */
-#define HOUR_MS	     3600000
-#define WINDOW_LONG  (1 << 20)	/* a transaction that is immune for long is copied when so many stand behind it */
+#define STEP_RECORDS 64 /* read in one turn */
+#define HOUR_MS      3600000
+#define WINDOW_LONG  (1 << 20) /* a transaction that is immune for long is copied when so many stand behind it */
 
 /* ---- reading */
 
@@ -35,7 +35,7 @@ warm_has_read(void *arg, int error)
 	t->warmed = true;
 }
 
-/* RC_OK: the message at that place of the queue. RC_AGAIN: it comes from the disk. RC_NOTFOUND: there is none that can be read. */
+/* RC_OK: the message at that place of the queue. RC_AGAIN: it comes from the disk. RC_NOTFOUND: none can be read. */
 static enum rc
 read_at(struct txn *t, struct store_queue *q, int64_t offset, struct message *m)
 {
@@ -51,7 +51,8 @@ read_at(struct txn *t, struct store_queue *q, int64_t offset, struct message *m)
 		return RC_AGAIN;
 	}
 	t->warmed = false;
-	if (store_record_at(t->b->store, physical, &record) != RC_OK || message_decode(m, record.p, record.n, false) != RC_OK)
+	if (store_record_at(t->b->store, physical, &record) != RC_OK ||
+	    message_decode(m, record.p, record.n, false) != RC_OK)
 		return RC_NOTFOUND;
 	return m->queue_offset == offset && slice_eq(m->topic, queue_topic(q)) ? RC_OK : RC_NOTFOUND;
 }
@@ -250,7 +251,8 @@ txn_immunity_ms(const struct txn *t, const struct message *half)
 {
 	int64_t seconds;
 
-	if (str_i64(props_get(half->props[0], PROP_IMMUNITY), &seconds) != RC_OK || seconds == -1 || seconds > INT64_MAX / 1000 || seconds < INT64_MIN / 1000)
+	if (str_i64(props_get(half->props[0], PROP_IMMUNITY), &seconds) != RC_OK || seconds == -1 ||
+	    seconds > INT64_MAX / 1000 || seconds < INT64_MIN / 1000)
 		return t->b->conf->transactionTimeOut;
 	return seconds * 1000;
 }
@@ -321,8 +323,8 @@ give_up(struct txn *t, const struct message *half)
 	t->text.len = 0;
 	buf_put_slice(&t->text, half->props[0]);
 	log_warn("transaction %.*s of producer group %.*s was never decided: it goes to " TXN_GIVEN_UP_TOPIC,
-	    (int)props_get(half->props[0], "UNIQ_KEY").n, props_get(half->props[0], "UNIQ_KEY").p,
-	    (int)props_get(half->props[0], PROP_GROUP).n, props_get(half->props[0], PROP_GROUP).p);
+		 (int)props_get(half->props[0], "UNIQ_KEY").n, props_get(half->props[0], "UNIQ_KEY").p,
+		 (int)props_get(half->props[0], PROP_GROUP).n, props_get(half->props[0], PROP_GROUP).p);
 	rc = stage_copy(t, half, SETTLE_GIVEN_UP, TXN_GIVEN_UP_TOPIC);
 	if (rc == RC_OK)
 		txn_metrics_add(t->metrics, props_get(half->props[0], PROP_REAL_TOPIC), -1);
@@ -364,7 +366,8 @@ drop_bad(struct txn *t, int64_t offset)
 {
 	struct settle *s = settle_new(t, SETTLE_BAD, offset, offset, offset);
 
-	log_warn("transactions: the half message at queue offset %lld cannot be read: it is passed over", (long long)offset);
+	log_warn("transactions: the half message at queue offset %lld cannot be read: it is passed over",
+		 (long long)offset);
 	settle_begin(&s);
 }
 

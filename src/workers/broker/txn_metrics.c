@@ -1,5 +1,5 @@
 /*
- * txn_metrics: config/transactionMetrics: how many transactions of each topic are open. For operators only: nothing is decided by it.
+ * txn_metrics: config/transactionMetrics: how many transactions of each topic are open. Nothing is decided by it.
  *
  * Runs in:    the broker process.
  * Owns:       the file. If it dies: the changes of the last seconds are missing there, as in the original.
@@ -12,15 +12,15 @@
 #define FILE_DELAY_MIN 100
 
 struct open_count {
-	char		*topic;
-	int64_t		 count, changed_ms;
-	UT_hash_handle	 hh;
+	char *topic;
+	int64_t count, changed_ms;
+	UT_hash_handle hh;
 };
 
 struct txn_metrics {
-	struct broker	*b;
-	struct cfgfile	*file;
-	int32_t		 delay_ms;
+	struct broker *b;
+	struct cfgfile *file;
+	int32_t delay_ms;
 	struct data_version version;
 	struct open_count *topics;
 };
@@ -36,13 +36,13 @@ put_file(void *arg, struct buf *out)
 	buf_put_str(out, "{\"dataVersion\":");
 	data_version_put_json(&m->version, out);
 	buf_put_str(out, ",\"transactionCount\":{");
-	HASH_ITER(hh, m->topics, it, tmp)
-	{
+	HASH_ITER (hh, m->topics, it, tmp) {
 		if (it->count == 0 && topic_find(m->b->topics, slice_of(it->topic)) == NULL)
 			continue;
 		buf_put_str(out, comma);
 		buf_put_json(out, slice_of(it->topic));
-		buf_printf(out, ":{\"count\":%lld,\"timeStamp\":%lld}", (long long)it->count, (long long)it->changed_ms);
+		buf_printf(out, ":{\"count\":%lld,\"timeStamp\":%lld}", (long long)it->count,
+			   (long long)it->changed_ms);
 		comma = ",";
 	}
 	buf_put_str(out, "}}");
@@ -88,8 +88,7 @@ txn_metrics_load(struct txn_metrics *m)
 		return;
 	}
 	data_version_read(&m->version, json_object_get(root, "dataVersion"));
-	json_object_foreach(json_object_get(root, "transactionCount"), topic, o)
-	{
+	json_object_foreach (json_object_get(root, "transactionCount"), topic, o) {
 		struct open_count *it = count_of(m, slice_of(topic));
 
 		it->count = json_integer_value(json_object_get(o, "count"));
@@ -105,8 +104,7 @@ txn_metrics_free(struct txn_metrics **mp)
 	struct open_count *it, *tmp;
 
 	cfgfile_free(&m->file);
-	HASH_ITER(hh, m->topics, it, tmp)
-	{
+	HASH_ITER (hh, m->topics, it, tmp) {
 		HASH_DEL(m->topics, it);
 		free(it->topic);
 		free(it);

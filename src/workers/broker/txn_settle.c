@@ -11,8 +11,8 @@
 #include "workers/broker/sends.h"
 #include "workers/broker/txn_int.h"
 
-#define OFFSET_TEXT 21	 /* an offset and its comma */
-#define OP_REST	    1024 /* of an op message's record: all but its body */
+#define OFFSET_TEXT 21   /* an offset and its comma */
+#define OP_REST     1024 /* of an op message's record: all but its body */
 
 struct settle *
 settle_new(struct txn *t, enum settle_kind kind, int64_t named, int64_t newest, int64_t first)
@@ -141,7 +141,7 @@ op_written(struct op *op, int64_t op_offset)
 	}
 }
 
-/* A rollback is not settled then, and its producer is told or asked again; a copy is there: its op message is tried again. */
+/* A rollback is not settled then: its producer is told, or asked again. A copy is there: its op message is tried again. */
 static void
 op_failed(struct txn *t, struct settle *list, int code, const char *why)
 {
@@ -196,8 +196,11 @@ append_op(struct op *op, struct slice offsets)
 	struct broker *b = op->txn->b;
 	struct append_to to = {.done = op_told, .arg = op};
 	struct buf *text = &op->txn->text;
-	struct message m = {.topic = SLICE_LIT(TXN_OP_TOPIC), .body = offsets, .born_ms = clock_wall_ms(), .born_host = b->store_host,
-	    .store_host = b->store_host};
+	struct message m = {.topic = SLICE_LIT(TXN_OP_TOPIC),
+			    .body = offsets,
+			    .born_ms = clock_wall_ms(),
+			    .born_host = b->store_host,
+			    .store_host = b->store_host};
 
 	text->len = 0;
 	props_put(text, "TAGS", SLICE_LIT("d"));
