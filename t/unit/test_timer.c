@@ -2,11 +2,14 @@
  * Timer messages with a made clock: where they wait, when they come and in which order, what is refused, recalls, and
  * that a killed broker neither loses nor doubles one.
  */
-#include <sys/socket.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "t/unit/broker_fixture.h"
+#include "workers/broker/cold.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/timer_heap.h"
 
@@ -518,6 +521,91 @@ check_point_is_told(void)
 	end();
 }
 
+/* ---- records that are not in memory */
+
+#define FILL_BODY (2 << 20)
+
+/* The pages of p, in the log's first segment, leave memory. */
+static void
+evict(const char *p)
+{
+	char *path = xasprintf("%s/commitlog/00000000000000000000", f.dir);
+	int log = open(path, O_RDWR);
+
+	CU_ASSERT_FATAL(log >= 0);
+	(void)madvise((void *)((uintptr_t)p & ~(uintptr_t)4095), 8192, MADV_DONTNEED);
+	CU_ASSERT_EQUAL(fsync(log), 0);
+	(void)posix_fadvise(log, 0, 0, POSIX_FADV_DONTNEED);
+	close(log);
+	free(path);
+	clock_advance_ms(60000); /* what is known of memory is forgotten */
+}
+
+static void
+fill_log(int messages)
+{
+	char *body = xmalloc(FILL_BODY + 1);
+	struct got g;
+
+	memset(body, 'x', FILL_BODY);
+	body[FILL_BODY] = '\0';
+	for (int i = 0; i < messages; i++) {
+		CU_ASSERT_FATAL(send_one(&f, fd, "T2", 0, NULL, body, &g));
+		CU_ASSERT_EQUAL_FATAL(g.cmd.code, RES_SUCCESS);
+		got_free(&g);
+	}
+	free(body);
+}
+
+/* Answers warm's next ask; false: there is none. */
+static bool
+answer_warm(int error)
+{
+	struct ipc_msg m;
+	int64_t id;
+
+	do {
+		if (ipc_recv(f.warm_fd, &m) != RC_OK)
+			return false;
+	} while (m.type != IPC_BROKER_WARM_RANGE);
+	id = ipc_i64(&m);
+	cold_done(f.b->cold, id, error);
+	fixture_turns(&f, 8);
+	return true;
+}
+
+static const char *
+first_record(void)
+{
+	struct message m;
+
+	message_at("rmq_sys_wheel_timer", 0, 0, &m);
+	return m.body.p;
+}
+
+/* Where files are in memory anyway (tmpfs) it comes without being asked for. */
+static void
+message_that_left_memory_is_read_by_warm(void)
+{
+	begin(NULL);
+	send_at(NOW + 200000000, "far");
+	fill_log(36);
+	evict(first_record());
+	send_at(NOW + 200000000, "near");
+	pass_ms(200000000);
+	if (come() == 1) {
+		BODIES("near"); /* the other one holds nobody up */
+		CU_ASSERT(answer_warm(EIO));
+		CU_ASSERT_EQUAL(come(), 1);
+		pass_ms(1000);
+		CU_ASSERT(answer_warm(0));
+		BODIES("near", "far");
+	} else {
+		BODIES("far", "near");
+	}
+	end();
+}
+
 /* ---- the heap alone */
 
 static void
@@ -552,4 +640,5 @@ TEST_MAIN("timer", TEST(message_waits_in_the_timer_queue), TEST(message_comes_at
 	  TEST(recall_is_off_unless_configured), TEST(killed_broker_delivers_each_once),
 	  TEST(written_place_and_the_log_behind_it_say_what_was_delivered),
 	  TEST(copies_that_only_the_log_knows_are_in_the_next_place), TEST(file_of_the_original_is_understood),
-	  TEST(check_point_is_told), TEST(heap_gives_the_earliest_and_knows_the_lowest))
+	  TEST(check_point_is_told), TEST(message_that_left_memory_is_read_by_warm),
+	  TEST(heap_gives_the_earliest_and_knows_the_lowest))
