@@ -139,14 +139,15 @@ consume(struct conn *c, size_t n)
 	unsigned done = 0;
 
 	while (n > 0) {
-		struct out_ref *r = &cp->out_refs[done];
-		size_t own = (done < cp->ref_count ? r->at : c->out.len) - cp->out_sent;
+		struct out_ref *r = done < cp->ref_count ? &cp->out_refs[done] : NULL;
+		size_t own = (r != NULL ? r->at : c->out.len) - cp->out_sent;
 		size_t k = MIN_OF(own, n);
 
 		cp->out_sent += k;
 		n -= k;
 		if (n == 0)
 			break;
+		ensure(r != NULL); /* own bytes alone are never fewer than what has gone */
 		k = MIN_OF(r->n, n);
 		r->p += k;
 		r->n -= k;
