@@ -177,8 +177,27 @@ a_writer_that_is_near_is_not_kept_waiting(void)
 	end();
 }
 
+static void
+without_waiting_syncs_the_blocks_are_only_reserved(void)
+{
+	char path[512];
+	struct stat st;
+
+	begin();
+	prep.reserve_only = true;
+	CU_ASSERT_EQUAL_FATAL(prepare_begin(&prep, SIZE, &err), RC_OK);
+	CU_ASSERT_EQUAL(prepare_step(&prep, &err), RC_OK);
+	CU_ASSERT_EQUAL(prep.state, PREPARE_READY);
+	segs_prepare_path(&segs, SIZE, path, sizeof(path));
+	CU_ASSERT_EQUAL_FATAL(stat(path, &st), 0);
+	CU_ASSERT_EQUAL(st.st_size, SIZE);
+	CU_ASSERT(st.st_blocks * 512 >= SIZE);
+	end();
+}
+
 TEST_MAIN("clean/prepare", TEST(a_file_is_filled_in_chunks_and_named_when_it_is_whole),
     TEST(nothing_is_made_before_half_of_the_first_segment_is_used), TEST(one_segment_ahead_and_no_more),
     TEST(what_a_crash_left_unfinished_is_removed), TEST(what_a_crash_left_whole_is_used_if_it_is_the_next_one),
     TEST(a_clean_end_leaves_no_directory), TEST(a_full_disk_leaves_nothing_and_is_not_tried_again),
-    TEST(a_writer_that_is_near_is_not_kept_waiting))
+    TEST(a_writer_that_is_near_is_not_kept_waiting),
+    TEST(without_waiting_syncs_the_blocks_are_only_reserved))

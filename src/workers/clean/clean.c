@@ -462,6 +462,7 @@ clean_init(struct clean *c, struct worker *w)
 	paths_log(conf, path, sizeof(path));
 	segs_init(&c->log, path, conf->mappedFileSizeCommitLog, "mappedFileSizeCommitLog");
 	prepare_init(&c->prepare, &c->log);
+	c->prepare.reserve_only = conf->flushDiskType == FLUSH_ASYNC;
 	paths_below(conf, "consumequeue", c->queue_dir, sizeof(c->queue_dir));
 	paths_below(conf, "index", c->index_dir, sizeof(c->index_dir));
 	snprintf(c->root, sizeof(c->root), "%s", conf->storePathRootDir);

@@ -129,6 +129,7 @@ enum rc
 prepare_begin(struct prepare *p, int64_t from, struct err *e)
 {
 	char path[PATH_MAX];
+	bool reserved;
 	enum rc rc;
 
 	prepare_drop(p);
@@ -143,14 +144,15 @@ prepare_begin(struct prepare *p, int64_t from, struct err *e)
 	if (p->fd < 0)
 		return refused("cannot make", path, errno, e);
 	/* Blocks in one piece, and a full disk is met now. */
-	if (fallocate(p->fd, 0, 0, (off_t)p->segs->file_bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+	reserved = fallocate(p->fd, 0, 0, (off_t)p->segs->file_bytes) == 0;
+	if (!reserved && errno != EOPNOTSUPP && errno != ENOSYS) {
 		rc = refused("no space for", path, errno, e);
 		prepare_drop(p);
 		p->state = PREPARE_GAVE_UP;
 		return rc;
 	}
 	p->state = PREPARE_FILLING;
-	p->done = 0;
+	p->done = reserved && p->reserve_only ? p->segs->file_bytes : 0;
 	return RC_OK;
 }
 

@@ -27,6 +27,9 @@ struct prepare {
 	int64_t			 from;	/* of the segment that state is about */
 	int64_t			 done;	/* bytes written */
 	int			 fd;
+	/* Leave out the zeros where the file system could reserve the blocks: they pay only where a sync waits for them, and
+	 * cost as much writing as the log itself. */
+	bool			 reserve_only;
 };
 void	prepare_init(struct prepare *p, const struct segs *segs);
 /*
