@@ -52,7 +52,7 @@ class Timed:
     def verify(self, test):
         wanted = set(self.due) - self.recalled
         until("all messages have come", lambda: {m["body"] for m in self.come()} >= wanted, 60, 0.1)
-        time.sleep(1.5)
+        until("the last is long past, so that a second copy would have come", lambda: now_ms() > max(self.due.values()) + 1500)
         got = self.come()
         bodies = [m["body"] for m in got]
         test.assertEqual(len(bodies), len(set(bodies)), "messages came twice")
@@ -79,7 +79,8 @@ class TimerKills(unittest.TestCase):
         while now_ms() < end:
             pid = c.kill("broker")
             until("another broker", lambda p=pid: c.workers("broker")[0]["pid"] not in (p, 0) and c.healthy())
-            time.sleep(0.3)
+            seen = len(timed.come())
+            until("it delivers, or all is due", lambda n=seen: len(timed.come()) > n or now_ms() >= end)
         self.assertEqual(len(timed.recalled), 5)
         timed.verify(self)
 
@@ -87,7 +88,8 @@ class TimerKills(unittest.TestCase):
         c, timed = self.cluster(flushDiskType="SYNC_FLUSH")
         timed.send(4000, 3000, 3000)
         for _ in range(3):
-            time.sleep(0.8)
+            seen = len(timed.come())
+            until("some more have come", lambda n=seen: len(timed.come()) > n, 10)
             c.kill_all()
             c.start()
         timed.verify(self)
@@ -96,7 +98,7 @@ class TimerKills(unittest.TestCase):
         c, timed = self.cluster()
         timed.send(500, 1000, 1000)
         c.stop()
-        time.sleep(2)
+        until("all have fallen due", lambda: now_ms() >= max(timed.due.values()))
         c.start()
         old = set(timed.verify(self))
         timed.send(2000, 1000, 2000)
