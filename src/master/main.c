@@ -119,6 +119,7 @@ say_warnings(const struct plan *p)
 
 	for (size_t i = 0; i < p->warning_count; i++)
 		log_warn("%s", p->warnings[i]);
+	plan_log_effects(p);
 	if (s->failover != FAILOVER_OFF)
 		log_warn("failover: mode %s is accepted, but this version does not promote a slave by itself: a failed node "
 			 "only runs onFailed",

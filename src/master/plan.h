@@ -63,5 +63,7 @@ bool	plan_same_address(const char *a, const char *b);
 enum rc	plan_check(struct plan *p, struct err *e) MUST_CHECK;
 /* plan_print.c: what would run here, for -t. */
 void	plan_print(const struct plan *p, FILE *out);
+/* A line in the log for each key that was set and does nothing here, or not all. */
+void	plan_log_effects(const struct plan *p);
 
 #endif

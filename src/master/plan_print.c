@@ -1,6 +1,7 @@
 /*
  * plan_print: what would run on this host, for a person: `rmqsupervisor -t`.
  */
+#include "common/log.h"
 #include "master/plan.h"
 
 
@@ -46,10 +47,16 @@ print_effect(const struct plan_item *it, const void *defaults, const char *who, 
 
 	if (p->effect == EFFECT || !it->given[row] || param_equal(p, it->conf, defaults))
 		return;
+	param_put_text(p, it->conf, &value);
+	if (out == NULL) { /* to the log */
+		log_warn("%s: %s=%.*s does nothing here, or not all: %s", who, p->name, (int)value.len,
+		    value.p != NULL ? value.p : "", p->text);
+		buf_free(&value);
+		return;
+	}
 	if (!*any)
 		fprintf(out, "\nkeys that do nothing here, or not all that they do in the original:\n");
 	*any = true;
-	param_put_text(p, it->conf, &value);
 	fprintf(out, "  %s: %s=%.*s: %s\n", who, p->name, (int)value.len, value.p != NULL ? value.p : "", p->text);
 	buf_free(&value);
 }
@@ -76,6 +83,15 @@ print_namesrv_effects(const struct plan *p, FILE *out, bool *any)
 		for (size_t row = 0; row < namesrv_params.count && p->spec.namesrvs[i].here; row++)
 			print_effect(&p->namesrvs[i], &defaults, p->spec.namesrvs[i].name, row, out, any);
 	namesrv_conf_free(&defaults);
+}
+
+void
+plan_log_effects(const struct plan *p)
+{
+	bool any = false;
+
+	print_broker_effects(p, NULL, &any);
+	print_namesrv_effects(p, NULL, &any);
 }
 
 static void
