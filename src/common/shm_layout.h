@@ -13,7 +13,7 @@
 #include "common/base.h"
 
 #define SHM_MAGIC	0x524d5153u /* "RMQS" */
-#define SHM_VERSION	1
+#define SHM_VERSION	2
 #define SHM_LINE	64
 #define SHM_WORKERS_MAX	512
 #define SHM_NAME_MAX	64
@@ -40,7 +40,7 @@ struct shm_waiter {
 };
 
 struct shm_line_broker { /* writer: broker (on a slave ha writes appended) */
-	_Alignas(SHM_LINE) shm_i64	appended;	/* end of the last whole record in the log */
+	_Alignas(SHM_LINE) shm_i64	appended;	/* end of the log; of its last whole record where the role is a master's */
 	shm_i64		dispatched;	/* queues and index hold everything below */
 	shm_i64		appended_store_ms; /* store time of the last appended record */
 	shm_i64		dispatched_store_ms;
@@ -58,8 +58,21 @@ struct shm_line_flush { /* writer: flush */
 };
 
 struct shm_line_ha { /* writer: ha */
-	_Alignas(SHM_LINE) shm_i64	replicated;	/* held by the replicas that the role asks for */
-	shm_i32		slaves, slaves_in_sync;
+	_Alignas(SHM_LINE) shm_i64	replicated;	/* held by as many copies as are needed; never beyond `appended` */
+	/*
+	 * A master's slaves: those whose first report was a valid one, and those of them that are close enough behind to be waited
+	 * for. needed: copies, the master's own included, that SYNC_MASTER asks for now; with enableAutoInSyncReplicas it follows
+	 * slaves_in_sync, never below minInSyncReplicas. slaves_in_sync + 1 < needed: nobody waits, SLAVE_NOT_AVAILABLE.
+	 */
+	shm_i32		slaves, slaves_in_sync, needed;
+	/* A slave's view of its master. */
+	shm_i32		connected;	/* 1: it sends, and what it sends fits our log */
+	shm_i64		master_max;	/* its log's end as it was last told */
+	shm_i64		master_seen_ms;	/* monotonic: when the last byte came from it; 0 never */
+	/* Roles. */
+	shm_i64		role_epoch;	/* the master.epoch that ha has acted upon: it writes the log only below its own role SLAVE */
+	shm_i32		fenced;		/* 1: another node has a higher epoch: nothing may be acknowledged here any more */
+	shm_i64		fenced_epoch;	/* which; written before `fenced` */
 };
 
 struct shm_line_clean { /* writer: clean */
@@ -76,8 +89,8 @@ struct shm_line_warm { /* writer: warm */
 };
 
 struct shm_line_master { /* writer: master */
-	_Alignas(SHM_LINE) shm_i64	epoch;
-	shm_i32		role;		/* enum broker_role now */
+	_Alignas(SHM_LINE) shm_i64	epoch;	/* of the role: grows with each promotion; 0 where failover is off and never was on */
+	shm_i32		role;		/* enum broker_role now; written after `epoch`, and may change while workers run */
 	shm_i32		stopping;
 };
 

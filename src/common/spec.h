@@ -50,4 +50,12 @@ struct cluster_spec {
 	size_t	 broker_count;
 };
 
+/*
+ * The nodes of the spec that share brokerName and brokerClusterName with `self` and are not it: the one behind `prev` (NULL: the
+ * first). NULL: no more. The spec may be NULL (a worker in a test).
+ */
+const struct broker_spec *spec_sibling(const struct cluster_spec *c, const struct broker_spec *self, const struct broker_spec *prev);
+/* Where its replication listens: "brokerIP2:haListenPort", IPv6 in brackets. */
+void	spec_ha_address(const struct broker_spec *b, char *out, size_t n);
+
 #endif

@@ -216,25 +216,50 @@ store_flushed_position(const struct store *s)
 	return pos_read(&s->shm->flush.flushed);
 }
 
-/* Without a slave the own copy is all that there is to wait for. */
-static int64_t
-replicated_position(const struct store *s)
+enum broker_role
+store_role(const struct store *s)
 {
-	if (atomic_load(&s->shm->ha.slaves) == 0)
-		return s->log.end;
-	return pos_read(&s->shm->ha.replicated);
+	return (enum broker_role)atomic_load_explicit(&s->shm->master.role, memory_order_relaxed);
+}
+
+bool
+store_lacks_copies(const struct store *s)
+{
+	const struct shm_line_ha *ha = &s->shm->ha;
+
+	return store_role(s) == ROLE_SYNC_MASTER &&
+	    atomic_load_explicit(&ha->slaves_in_sync, memory_order_relaxed) + 1 <
+	    atomic_load_explicit(&ha->needed, memory_order_relaxed);
+}
+
+static int64_t
+flushed_if_needed(const struct store *s)
+{
+	if (s->conf->flushDiskType == FLUSH_SYNC && !store_is_slave(s))
+		return MIN_OF(s->log.end, store_flushed_position(s));
+	return s->log.end;
 }
 
 int64_t
 store_safe_position(const struct store *s)
 {
-	int64_t safe = s->log.end;
+	int64_t safe = flushed_if_needed(s);
 
-	if (s->conf->flushDiskType == FLUSH_SYNC && !store_is_slave(s))
-		safe = MIN_OF(safe, store_flushed_position(s));
-	if (s->conf->brokerRole == ROLE_SYNC_MASTER)
-		safe = MIN_OF(safe, replicated_position(s));
-	return safe;
+	return store_role(s) == ROLE_SYNC_MASTER ? MIN_OF(safe, pos_read(&s->shm->ha.replicated)) : safe;
+}
+
+/* Up to where consumers may see: what a producer was told, also that it is without a copy. */
+static int64_t
+visible_position(const struct store *s)
+{
+	return store_lacks_copies(s) ? flushed_if_needed(s) : store_safe_position(s);
+}
+
+enum rc
+store_become_master(struct store *s, int64_t epoch, struct err *e)
+{
+	err_set(e, "store %s: a promotion to epoch %" PRId64 " in place is not built yet", s->root, epoch);
+	return RC_BUSY;
 }
 
 /* Says once why dispatch stands still. */
@@ -267,7 +292,7 @@ store_progress(struct store *s, unsigned max)
 
 	if (store_is_slave(s))
 		s->log.end = pos_read(&s->shm->broker.appended); /* ha writes them */
-	safe = store_safe_position(s);
+	safe = visible_position(s);
 	if (s->dispatch.at >= safe || s->dispatch.stuck)
 		return false;
 	rc = dispatch_run(s, safe, max, &e);
@@ -286,7 +311,7 @@ dispatch_retry(struct store *s)
 
 	if (!s->dispatch.stuck)
 		return;
-	rc = dispatch_run(s, store_safe_position(s), DISPATCH_STEP, &e);
+	rc = dispatch_run(s, visible_position(s), DISPATCH_STEP, &e);
 	if (rc == RC_OK)
 		note_moving(s);
 	else

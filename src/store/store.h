@@ -72,8 +72,25 @@ bool	store_staged(const struct store *s);
 bool	store_has_room(const struct store *s, size_t n);
 /* flush or ha moved: dispatches at most `max` further records. True: more is to be done, call again next turn. */
 bool	store_progress(struct store *s, unsigned max);
-/* Everything below has reached what the configuration promises for an acknowledgement. */
+/* The role now, from shared memory: it may change while the store is open. */
+enum broker_role	store_role(const struct store *s);
+/*
+ * Everything below has reached what the configuration promises for an acknowledgement: with SYNC_FLUSH flushed, with SYNC_MASTER
+ * replicated. On a slave, and for an ASYNC_MASTER without SYNC_FLUSH, the log's end.
+ */
 int64_t	store_safe_position(const struct store *s);
+/*
+ * SYNC_MASTER and fewer copies in sync than are needed: whoever sends is told at once (SLAVE_NOT_AVAILABLE), nobody waits for
+ * `replicated`, and what is stored is shown to consumers without it.
+ */
+bool	store_lacks_copies(const struct store *s);
+/*
+ * A slave becomes a master of `epoch`, without a restart: ha has let go of the log (shm ha.role_epoch >= epoch) and shm says the
+ * new role. Walks from `dispatched` to `appended`, cuts what is not a whole record, dispatches the rest, takes over `appended`,
+ * notes (epoch, start) in epochFileCheckpoint. RC_BUSY: ha has not let go yet, or the role in shm is a slave's. RC_IO,
+ * RC_FULL, RC_BADDATA: sentence in e; the node must not serve as a master.
+ */
+enum rc	store_become_master(struct store *s, int64_t epoch, struct err *e) MUST_CHECK;
 int64_t	store_flushed_position(const struct store *s);
 /* Once a second: follows clean's `min`, unmaps, marks queues for flush (flushIntervalConsumeQueue), prunes open files. */
 void	store_second(struct store *s);

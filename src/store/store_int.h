@@ -69,7 +69,7 @@ struct store {
 static inline bool
 store_is_slave(const struct store *s)
 {
-	return s->conf->brokerRole == ROLE_SLAVE;
+	return store_role(s) == ROLE_SLAVE;
 }
 
 /* ---- dispatch.c */

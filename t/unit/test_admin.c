@@ -164,11 +164,13 @@ a_slave_refuses_changes(void)
 {
 	begin(NULL);
 	f.b->conf->brokerRole = ROLE_SLAVE;
+	atomic_store(&f.w.shm->master.role, ROLE_SLAVE);
 	CU_ASSERT_EQUAL(code_of(17, "", FIELDS(TOPIC_17("T1"))), RES_SYSTEM_ERROR);
 	CU_ASSERT_EQUAL(code_of(200, "{\"groupName\":\"G\"}", NULL), RES_SYSTEM_ERROR);
 	CU_ASSERT_EQUAL(code_of(207, "", FIELDS("groupName=G")), RES_SYSTEM_ERROR);
 	CU_ASSERT_EQUAL(code_of(222, "", FIELDS("topic=T1", "group=G", "timestamp=0")), RES_SYSTEM_ERROR);
 	f.b->conf->brokerRole = ROLE_ASYNC_MASTER;
+	atomic_store(&f.w.shm->master.role, ROLE_ASYNC_MASTER);
 	CU_ASSERT_PTR_NULL(topic_find(f.b->topics, slice_of("T1")));
 	end();
 }

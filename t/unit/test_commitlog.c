@@ -195,10 +195,10 @@ slave_refuses_messages(void)
 	struct world w;
 
 	world_begin(&w);
-	w.conf.brokerRole = ROLE_SLAVE;
+	atomic_store(&w.shm->master.role, ROLE_SLAVE);
 	CU_ASSERT_EQUAL(store_stage(w.s, &m, &r), RC_BUSY);
 	CU_ASSERT_PTR_NOT_NULL(store_refusal(w.s));
-	w.conf.brokerRole = ROLE_ASYNC_MASTER;
+	atomic_store(&w.shm->master.role, ROLE_ASYNC_MASTER);
 	CU_ASSERT_PTR_NULL(store_refusal(w.s));
 	atomic_store(&w.shm->clean.disk_full, 1);
 	CU_ASSERT_EQUAL(store_stage(w.s, &m, &r), RC_BUSY);

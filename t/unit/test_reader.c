@@ -53,7 +53,7 @@ slave_does_not_correct_offsets(void)
 
 	world_begin(&w);
 	world_put_many(&w, "T", 0, 5, 3);
-	w.conf.brokerRole = ROLE_SLAVE;
+	atomic_store(&w.shm->master.role, ROLE_SLAVE);
 	r = get(&w, "T", 7, 32);
 	CU_ASSERT_EQUAL(r.status, GET_OFFSET_OVERFLOW_BADLY);
 	CU_ASSERT_EQUAL(r.next, 7);
