@@ -92,6 +92,12 @@ struct shm_line_master { /* writer: master */
 	_Alignas(SHM_LINE) shm_i64	epoch;	/* of the role: grows with each promotion; 0 where failover is off and never was on */
 	shm_i32		role;		/* enum broker_role now; written after `epoch`, and may change while workers run */
 	shm_i32		stopping;
+	/*
+	 * 1: the role is about to move to another node: no record may be appended, so that the log's end stands still and the slave
+	 * reaches it. Sends are answered with SERVICE_NOT_AVAILABLE. Lasts fractions of a second; back to 0 if it comes to nothing.
+	 */
+	shm_i32		handover;
+	shm_i64		broker_id;	/* the brokerId to register with now: 0 on a master, whatever the spec calls the node */
 };
 
 /* Counters of one node: rows of counters.tbl, all written by the broker. */
@@ -139,14 +145,35 @@ struct shm_event {
 	char		text[SHM_TEXT_MAX];
 };
 
+/* A worker's loop turns: the time at which it last did, written every SHM_BEAT_MS. One line each, for its writer: that worker. */
+#define SHM_BEAT_MS 200
+struct shm_beat {
+	_Alignas(SHM_LINE) shm_i64	mono_ms;	/* 0: not yet in this life (the master clears it before the start) */
+};
+
+/* Who is master of a brokerName, as this host knows it. Writer: master; changes is raised after the rest. */
+#define SHM_FAILOVERS_MAX 64
+struct shm_failover {
+	char		broker_name[SHM_NAME_MAX];
+	char		master[SHM_NAME_MAX];	/* the node; "" unknown, or on another host */
+	char		phase[32];		/* "watching", "fencing", ...: see failover.h */
+	char		why[SHM_TEXT_MAX];	/* of the last change, or of what keeps one from being made */
+	shm_i32		mode;			/* enum failover_mode */
+	shm_i64		epoch, since_ms;
+	shm_u64		changes;
+};
+
 struct host_shm {
 	uint32_t	magic, version, size, pad;
 	shm_i64		started_ms;		/* writer: master */
 	shm_i32		workers, nodes;		/* writer: master */
+	shm_i32		failovers;		/* writer: master */
 	shm_u64		events;			/* writer: master */
 	struct shm_event event[SHM_EVENTS];
 	_Alignas(SHM_LINE) shm_i64 wanted_ms;	/* writer: console: somebody asked for /status then */
 	struct shm_worker worker[SHM_WORKERS_MAX];
+	struct shm_beat	beat[SHM_WORKERS_MAX];	/* by the same index */
+	struct shm_failover failover[SHM_FAILOVERS_MAX];
 };
 
 /*

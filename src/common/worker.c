@@ -32,7 +32,7 @@ struct peer_watch {
 
 struct worker_priv {
 	ev_io			 control, wake, signals;
-	ev_timer		 second, drain;
+	ev_timer		 second, drain, beat;
 	struct peer_watch	 peers[ROLE_COUNT];
 	bool			 stopping, exiting;
 	int			 status;
@@ -69,6 +69,16 @@ second_passed(struct ev_loop *loop, ev_timer *t, int events)
 
 	(void)loop, (void)events;
 	w->on_second(w);
+}
+
+/* The master takes a worker whose loop does not turn for one that is frozen. */
+static void
+beat(struct ev_loop *loop, ev_timer *t, int events)
+{
+	const struct worker *w = t->data;
+
+	(void)loop, (void)events;
+	atomic_store_explicit(&w->host->beat[w->index].mono_ms, clock_mono_ms(), memory_order_relaxed);
 }
 
 static void
@@ -240,7 +250,10 @@ worker_init(struct worker *w)
 	watch_signals(w);
 	ev_timer_init(&p->second, second_passed, 1.0, 1.0);
 	ev_timer_init(&p->drain, drain_too_long, DRAIN_MAX_S, 0.0);
-	p->second.data = p->drain.data = p->control.data = p->wake.data = w;
+	ev_timer_init(&p->beat, beat, 0.0, SHM_BEAT_MS / 1000.0);
+	p->second.data = p->drain.data = p->beat.data = p->control.data = p->wake.data = w;
+	if (w->host != NULL)
+		ev_timer_start(w->loop, &p->beat);
 	if (w->control_fd >= 0) {
 		ev_io_init(&p->control, control_readable, w->control_fd, EV_READ);
 		ev_io_start(w->loop, &p->control);

@@ -19,6 +19,7 @@ struct worker {
 	struct broker_spec *node;	/* PER_NODE, else NULL. This process' own copy: LIVE parameters are changed in it */
 	struct namesrv_spec *ns;	/* PER_NS, else NULL */
 	struct host_shm	*host;
+	size_t		index;		/* of this worker in host->worker */
 	struct node_shm	*shm;		/* of the node, or NULL */
 	struct node_shm	**nodes;	/* all nodes of this host, host->nodes of them, in the order of the spec's `here` ones (console) */
 	struct shm_page	*page;		/* this worker's own page */

@@ -63,6 +63,7 @@ fill_worker(struct slot *s)
 	w.cluster = &m->plan.spec;
 	w.ns = s->ns;
 	w.host = m->host;
+	w.index = s->index;
 	w.nodes = m->node_shms;
 	w.page = s->page;
 	w.pages = m->pages;
@@ -101,6 +102,7 @@ spawn_slot(struct slot *s, struct err *e)
 	pid_t pid;
 
 	wire_drain_fd(s->control[1]); /* words for the one before it */
+	atomic_store(&s->m->host->beat[s->index].mono_ms, 0);
 	pid = fork();
 	if (pid == 0)
 		run_child(s);

@@ -209,6 +209,7 @@ make_node(struct node *n, struct err *e)
 	n->shm->version = SHM_VERSION;
 	n->shm->size = sizeof(struct node_shm);
 	snprintf(n->shm->name, sizeof(n->shm->name), "%.60s", n->spec->name);
+	atomic_store(&n->shm->master.broker_id, n->spec->conf.brokerId);
 	atomic_store(&n->shm->master.role, n->spec->conf.brokerRole);
 	return make_channels(n, e);
 }
