@@ -22,6 +22,7 @@
 #define NAME_LEN      17
 #define SLOTS_DEFAULT 5000000
 #define RATIO_MAX     16 /* entries for each slot: 4 by default */
+#define SAMPLE	      64 /* entries that are looked at to find the shape */
 
 static void
 read_head(struct index_view *v)
@@ -53,41 +54,88 @@ index_slot_read(const struct index_view *v, int32_t slot)
 	return (int32_t)be32_get(v->map + HEAD_BYTES + (size_t)slot * SLOT_BYTES);
 }
 
-/* Can the file have that many slots? Its newest entry must begin the chain of its slot. */
+/* ---- shape: how many slots, how many entries? */
+
+/* Could this entry be one? Its forerunner is older and of the same slot, and the slot begins with it or a newer one. */
 static bool
-try_slots(struct index_view *v, int64_t slots)
+entry_fits(const struct index_view *v, int32_t number)
+{
+	struct index_entry x, prev;
+	uint32_t slot;
+
+	index_entry_read(v, number, &x);
+	slot = x.hash % (uint32_t)v->slots;
+	if (x.prev < 0 || x.prev >= number || index_slot_read(v, (int32_t)slot) < number)
+		return false;
+	if (x.prev == 0)
+		return true;
+	index_entry_read(v, x.prev, &prev);
+	return prev.hash % (uint32_t)v->slots == slot;
+}
+
+/* Of the entries, looked at here and there, at least three of four: some may be damaged. */
+static bool
+entries_fit(const struct index_view *v)
+{
+	int32_t step = MAX_OF(v->next / SAMPLE, 1), seen = 0, good = 0;
+
+	for (int32_t n = v->next - 1; n > 0; n -= step, seen++)
+		good += entry_fits(v, n);
+	return seen == 0 || good * 4 >= seen * 3;
+}
+
+static int32_t
+count_used(const struct index_view *v)
+{
+	int32_t used = 0;
+
+	for (int32_t n = 0; n < v->slots; n++)
+		used += index_slot_read(v, n) > 0;
+	return used;
+}
+
+static bool
+try_slots(struct index_view *v, int64_t slots, bool exactly)
 {
 	int64_t rest = (int64_t)v->bytes - HEAD_BYTES - slots * SLOT_BYTES, entries = rest / ENTRY_BYTES;
-	struct index_entry newest;
 
 	if (slots <= 0 || slots > INT32_MAX || entries <= 0 || entries > INT32_MAX || rest % ENTRY_BYTES != 0 ||
 	    v->next > entries)
 		return false;
 	v->slots = (int32_t)slots;
 	v->entries = (int32_t)entries;
-	if (v->next <= 1)
-		return true;
-	index_entry_read(v, v->next - 1, &newest);
-	return index_slot_read(v, (int32_t)(newest.hash % (uint32_t)slots)) == v->next - 1;
+	return entries_fit(v) && (!exactly || count_used(v) == v->used_slots);
 }
 
-/* The two numbers that the size is made of: those given, the defaults, some entries for each slot, or any that fit. */
+/* The two numbers that the size is made of: the defaults, some entries for each slot, or any that fit. */
 static bool
-guess_shape(struct index_view *v, int32_t slots)
+guess(struct index_view *v, bool exactly)
 {
 	int64_t rest = (int64_t)v->bytes - HEAD_BYTES;
 
-	if (slots > 0)
-		return try_slots(v, slots);
-	if (try_slots(v, SLOTS_DEFAULT))
+	if (try_slots(v, SLOTS_DEFAULT, exactly))
 		return true;
 	for (int64_t ratio = 1; ratio <= RATIO_MAX; ratio++)
-		if (rest % (SLOT_BYTES + ratio * ENTRY_BYTES) == 0 && try_slots(v, rest / (SLOT_BYTES + ratio * ENTRY_BYTES)))
+		if (rest % (SLOT_BYTES + ratio * ENTRY_BYTES) == 0 &&
+		    try_slots(v, rest / (SLOT_BYTES + ratio * ENTRY_BYTES), exactly))
 			return true;
 	for (int64_t n = 1; v->next > 1 && n * SLOT_BYTES < rest; n++)
-		if (try_slots(v, n))
+		if (try_slots(v, n, exactly))
 			return true;
 	return false;
+}
+
+/* A head that counts its slots wrong is a finding of check: then the entries alone decide. */
+static bool
+guess_shape(struct index_view *v, int32_t slots)
+{
+	int64_t rest = (int64_t)v->bytes - HEAD_BYTES - (int64_t)slots * SLOT_BYTES;
+
+	if (slots == 0)
+		return guess(v, true) || guess(v, false);
+	v->slots = slots;
+	v->entries = (int32_t)MIN_OF(rest / ENTRY_BYTES, INT32_MAX);
+	return rest > 0 && rest % ENTRY_BYTES == 0;
 }
 
 uint32_t

@@ -211,7 +211,8 @@ def messages(data):
             raise ValueError(f"wrong CRC at {phys}")
         props = dict(x.split("\x01", 1) for x in text.split("\x02") if "\x01" in x)
         out.append({"topic": topic, "queue": queue, "offset": qoff, "physical": phys, "body": body, "props": props,
-                    "flag": flag, "sysflag": sysflag, "born": born, "stored": stored, "reconsume": reconsume})
+                    "flag": flag, "sysflag": sysflag, "born": born, "stored": stored, "reconsume": reconsume,
+                    "raw": data[at:at + size]})
         at += size
     return out
 
