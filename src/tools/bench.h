@@ -11,7 +11,7 @@
 #include "common/mem.h"
 #include "tools/bench_hist.h"
 
-enum bench_mode { BENCH_SEND, BENCH_PULL };
+enum bench_mode { BENCH_SEND, BENCH_PULL, BENCH_DUE };
 
 struct bench_opts {
 	enum bench_mode	mode;
@@ -23,6 +23,9 @@ struct bench_opts {
 	double		seconds, warmup;
 	uint64_t	count;		/* stop after so many messages; 0: by time */
 	const char	*ledger;	/* file for what was acknowledged */
+	unsigned	delay_ms;	/* send: each is due so long after it was sent; due: what delay_level stands for; 0: not set */
+	unsigned	delay_level;	/* send: by that level; 0: none */
+	uint64_t	due_at_ms;	/* send: all are due at that moment, ms since 1970; 0: not set */
 };
 
 struct bench_target {
@@ -36,7 +39,8 @@ struct bench_result {
 	double		seconds;
 	int		error_code;	/* of the first error */
 	char		error_text[200];
-	struct hist	latency;	/* microseconds */
+	struct hist	latency;	/* microseconds; BENCH_DUE: how far each message came from its time, early or late */
+	uint64_t	early;		/* BENCH_DUE: messages that came before their time */
 };
 
 /* Finds the broker by the name server's route and makes the topic when it is missing. */
@@ -58,6 +62,7 @@ struct bench_frame {
 	size_t		 unique_step;	/* batch: distance to the next message's */
 	size_t		 key_at, key_step; /* 11 digits of KEYS; 0: none */
 	size_t		 offset_at;	/* pull: 19 digits */
+	size_t		 due_at;	/* 13 digits of TIMER_DELIVER_MS; 0: none */
 };
 void	bench_frame_send(struct bench_frame *f, const struct bench_opts *o, const struct bench_target *t, int32_t opaque);
 void	bench_frame_pull(struct bench_frame *f, const struct bench_opts *o, const struct bench_target *t, int32_t opaque);
@@ -74,6 +79,12 @@ struct bench_answer {
 enum rc	bench_answer_scan(const char *p, size_t n, struct bench_answer *a) MUST_CHECK;
 /* A number among the ext fields; dflt if it is not there. Either codec. */
 int64_t	bench_answer_i64(const struct bench_answer *a, const char *name, int64_t dflt);
+
+/*
+ * A pull's answer that came at wall_us: how far each of its records is from its time: TIMER_DELIVER_MS, or delay_ms after its birth.
+ * Returns how many there are. What has no time is counted only there.
+ */
+unsigned bench_due_note(struct bench_result *r, struct slice body, unsigned delay_ms, int64_t wall_us);
 
 /* When the next request of an open loop is due. */
 struct bench_pace {

@@ -11,6 +11,7 @@
 
 #define UNIQUE_MARK "7F00000100000000"	/* first half of our unique keys: like the address and process of a Java client */
 #define KEY_DIGITS  11
+#define DUE_MARK    "8000000000000"
 
 void
 bench_put_digits(char *at, unsigned width, uint64_t v)
@@ -39,6 +40,12 @@ place_of(const struct bench_frame *f, const char *text, size_t skip)
 	return (size_t)(at - f->p) + skip;
 }
 
+static bool
+is_timed(const struct bench_opts *o)
+{
+	return o->delay_level == 0 && (o->delay_ms > 0 || o->due_at_ms > 0);
+}
+
 /* Properties of one message. */
 static void
 put_props(struct buf *b, const struct bench_opts *o)
@@ -47,6 +54,14 @@ put_props(struct buf *b, const struct bench_opts *o)
 		props_put(b, "KEYS", SLICE_LIT("K00000000000"));
 	props_put(b, "UNIQ_KEY", SLICE_LIT(UNIQUE_MARK "0000000000000000"));
 	props_put(b, "WAIT", SLICE_LIT("true"));
+	if (o->delay_level > 0) {
+		char level[16];
+
+		snprintf(level, sizeof(level), "%u", o->delay_level);
+		props_put(b, "DELAY", slice_of(level));
+	} else if (is_timed(o)) {
+		props_put(b, "TIMER_DELIVER_MS", SLICE_LIT(DUE_MARK));
+	}
 }
 
 static void
@@ -133,6 +148,8 @@ bench_frame_send(struct bench_frame *f, const struct bench_opts *o, const struct
 	f->unique_at = place_of(f, UNIQUE_MARK, 16);
 	if (o->keys)
 		f->key_at = place_of(f, "K00000000000", 1);
+	if (is_timed(o))
+		f->due_at = place_of(f, DUE_MARK, 0);
 	f->unique_step = f->key_step = o->batch > 1 ? body.len / o->batch : 0;
 	buf_free(&props);
 	buf_free(&body);

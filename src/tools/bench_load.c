@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -60,6 +61,15 @@ now_us(void)
 	return (double)clock_mono_us();
 }
 
+static int64_t
+wall_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 static void
 stamp_send(struct load *l, struct slot *s)
 {
@@ -70,6 +80,8 @@ stamp_send(struct load *l, struct slot *s)
 	s->queue = (unsigned)(l->sent % l->t->queues);
 	bench_put_digits(f->p + f->queue_at, 4, s->queue);
 	bench_put_digits(f->p + f->born_at, 13, (uint64_t)clock_wall_ms());
+	if (f->due_at != 0)
+		bench_put_digits(f->p + f->due_at, 13, l->o->due_at_ms > 0 ? l->o->due_at_ms : (uint64_t)clock_wall_ms() + l->o->delay_ms);
 	for (unsigned i = 0; i < n; i++) {
 		bench_put_hex16(f->p + f->unique_at + i * f->unique_step, l->serial);
 		if (f->key_at != 0)
@@ -181,6 +193,12 @@ count_failure(struct load *l, const struct bench_answer *a)
 	}
 }
 
+static bool
+is_measured(const struct load *l)
+{
+	return l->now_us >= l->measure_from_us && l->now_us <= l->end_us;
+}
+
 static unsigned
 records_in(struct slice body)
 {
@@ -226,7 +244,9 @@ answer_pull(struct load *l, struct slot *s, const struct bench_answer *a, uint64
 	enum { FOUND = 0, NOT_FOUND = 19, RETRY = 20, MOVED = 21 };
 	int64_t next = bench_answer_i64(a, "nextBeginOffset", s->offset);
 
-	if (a->code == FOUND)
+	if (a->code == FOUND && l->o->mode == BENCH_DUE && is_measured(l))
+		*messages = bench_due_note(l->r, a->body, l->o->delay_ms, wall_us());
+	else if (a->code == FOUND)
 		*messages = records_in(a->body);
 	else if (a->code != NOT_FOUND && a->code != RETRY && a->code != MOVED) {
 		count_failure(l, a);
@@ -256,11 +276,12 @@ take_answer(struct load *l, struct link *k, const struct bench_answer *a)
 	k->flying--;
 	l->flying--;
 	l->line_messages += messages;
-	if (l->now_us >= l->measure_from_us && l->now_us <= l->end_us) {
+	if (is_measured(l)) {
 		l->r->messages += messages;
 		l->r->bytes += l->o->mode == BENCH_SEND ? messages * l->o->size : a->body.n;
 		l->r->requests++;
-		hist_add(&l->r->latency, (uint64_t)fmax(0, l->now_us - s->since_us));
+		if (l->o->mode != BENCH_DUE)
+			hist_add(&l->r->latency, (uint64_t)fmax(0, l->now_us - s->since_us));
 	}
 	return RC_OK;
 }
@@ -410,7 +431,7 @@ finished(struct load *l)
 {
 	if (l->now_us >= l->end_us)
 		l->stopping = true;
-	if (l->o->mode == BENCH_PULL)
+	if (l->o->mode != BENCH_SEND)
 		return l->stopping || (l->o->count > 0 && l->r->messages >= l->o->count);
 	if (!may_send_more(l))
 		return l->flying == 0 || l->now_us > l->end_us + 10e6;

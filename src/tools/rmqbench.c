@@ -9,7 +9,7 @@
 #include "tools/bench.h"
 
 static const char usage_text[] =
-    "usage: rmqbench send|pull|verify|echo [options]\n"
+    "usage: rmqbench send|pull|due|verify|echo [options]\n"
     "  -n, --namesrv HOST:PORT   find the broker there (default 127.0.0.1:9876)\n"
     "  -b, --broker HOST:PORT    the broker itself\n"
     "  -t, --topic NAME          topic (default BenchTopic; it is made)\n"
@@ -23,6 +23,9 @@ static const char usage_text[] =
     "      --codec json|binary   header codec (json)\n"
     "      --rate N              messages a second; late answers count from the intended time\n"
     "      --max-nums N          messages in one pull (32)\n"
+    "      --delay-ms N          send: to be delivered so long after; due: what a delay level stands for\n"
+    "      --due-at MS           send: all to be delivered at that moment, ms since 1970\n"
+    "      --delay-level N       send: by that delay level\n"
     "      --loop                pull: begin again at the end of a queue\n"
     "      --hold                pull: wait for messages (long polling)\n"
     "  -d, --duration SECONDS    (10)\n"
@@ -33,14 +36,16 @@ static const char usage_text[] =
     "      --json                result for scripts\n"
     "      --quiet               no progress line\n";
 
-enum { OPT_BATCH = 256, OPT_KEYS, OPT_CODEC, OPT_RATE, OPT_MAX, OPT_LOOP, OPT_HOLD, OPT_COUNT, OPT_LEDGER, OPT_PORT, OPT_JSON, OPT_QUIET };
+enum { OPT_BATCH = 256, OPT_KEYS, OPT_CODEC, OPT_RATE, OPT_MAX, OPT_LOOP, OPT_HOLD, OPT_COUNT, OPT_LEDGER, OPT_PORT, OPT_JSON, OPT_QUIET, OPT_DELAY, OPT_DUE_AT,
+	OPT_LEVEL };
 
 static const struct option options[] = {{"namesrv", 1, NULL, 'n'}, {"broker", 1, NULL, 'b'}, {"topic", 1, NULL, 't'},
     {"group", 1, NULL, 'g'}, {"connections", 1, NULL, 'c'}, {"inflight", 1, NULL, 'i'}, {"queues", 1, NULL, 'q'},
     {"size", 1, NULL, 's'}, {"batch", 1, NULL, OPT_BATCH}, {"keys", 0, NULL, OPT_KEYS}, {"codec", 1, NULL, OPT_CODEC},
     {"rate", 1, NULL, OPT_RATE}, {"max-nums", 1, NULL, OPT_MAX}, {"loop", 0, NULL, OPT_LOOP}, {"hold", 0, NULL, OPT_HOLD},
     {"duration", 1, NULL, 'd'}, {"warmup", 1, NULL, 'w'}, {"count", 1, NULL, OPT_COUNT}, {"ledger", 1, NULL, OPT_LEDGER},
-    {"port", 1, NULL, OPT_PORT}, {"json", 0, NULL, OPT_JSON}, {"quiet", 0, NULL, OPT_QUIET}, {"help", 0, NULL, 'h'}, {0}};
+    {"port", 1, NULL, OPT_PORT}, {"json", 0, NULL, OPT_JSON}, {"quiet", 0, NULL, OPT_QUIET}, {"delay-ms", 1, NULL, OPT_DELAY},
+    {"due-at", 1, NULL, OPT_DUE_AT}, {"delay-level", 1, NULL, OPT_LEVEL}, {"help", 0, NULL, 'h'}, {0}};
 
 static NORETURN void
 bad_usage(const char *what)
@@ -60,6 +65,16 @@ number(const char *name, const char *text, int64_t min, int64_t max)
 		return (unsigned)v;
 	snprintf(say, sizeof(say), "--%s takes a number from %lld to %lld, not \"%.40s\"", name, (long long)min, (long long)max, text);
 	bad_usage(say);
+}
+
+static uint64_t
+moment(const char *text)
+{
+	int64_t v;
+
+	if (str_i64(slice_of(text), &v) == RC_OK && v >= 1000000000000 && v <= 9999999999999)
+		return (uint64_t)v;
+	bad_usage("--due-at takes ms since 1970, 13 digits");
 }
 
 static double
@@ -99,6 +114,9 @@ set_option(struct bench_opts *o, int c, const char *arg, int *port)
 	case OPT_PORT: *port = (int)number("port", arg, 1, 65535); break;
 	case OPT_JSON: o->json = true; break;
 	case OPT_QUIET: o->quiet = true; break;
+	case OPT_DELAY: o->delay_ms = number("delay-ms", arg, 1, 1u << 31); break;
+	case OPT_LEVEL: o->delay_level = number("delay-level", arg, 1, 64); break;
+	case OPT_DUE_AT: o->due_at_ms = moment(arg); break;
 	case 'h': fputs(usage_text, stdout); exit(0);
 	case OPT_CODEC:
 		o->binary = strcmp(arg, "binary") == 0;
@@ -113,11 +131,11 @@ static void
 print_json(const struct bench_result *r)
 {
 	printf("{\"messages\":%llu,\"seconds\":%.3f,\"msg_s\":%.0f,\"mb_s\":%.2f,\"requests\":%llu,\"errors\":%llu,\"error_code\":%d,"
-	       "\"p50_us\":%llu,\"p99_us\":%llu,\"p999_us\":%llu,\"max_us\":%llu}\n",
+	       "\"p50_us\":%llu,\"p99_us\":%llu,\"p999_us\":%llu,\"max_us\":%llu,\"early\":%llu}\n",
 	    (unsigned long long)r->messages, r->seconds, (double)r->messages / r->seconds, (double)r->bytes / r->seconds / 1e6,
 	    (unsigned long long)r->requests, (unsigned long long)r->errors, r->error_code, (unsigned long long)hist_at(&r->latency, 0.5),
 	    (unsigned long long)hist_at(&r->latency, 0.99), (unsigned long long)hist_at(&r->latency, 0.999),
-	    (unsigned long long)r->latency.max);
+	    (unsigned long long)r->latency.max, (unsigned long long)r->early);
 }
 
 static void
@@ -177,13 +195,20 @@ main(int argc, char **argv)
 		set_option(&o, c, optarg, &port);
 	if (strcmp(what, "echo") == 0)
 		return bench_echo(port);
-	o.mode = strcmp(what, "pull") == 0 ? BENCH_PULL : BENCH_SEND;
+	o.mode = strcmp(what, "pull") == 0 ? BENCH_PULL : strcmp(what, "due") == 0 ? BENCH_DUE : BENCH_SEND;
 	if (o.mode == BENCH_SEND && strcmp(what, "send") != 0 && !verify)
-		bad_usage("say what to do: send, pull, verify or echo");
+		bad_usage("say what to do: send, pull, due, verify or echo");
 	if (verify && o.ledger == NULL)
 		bad_usage("verify needs --ledger");
 	if (o.namesrv == NULL && o.broker == NULL)
 		o.namesrv = "127.0.0.1:9876";
+	if (o.batch > 1 && (o.delay_ms > 0 || o.due_at_ms > 0 || o.delay_level > 0))
+		bad_usage("messages of a batch cannot be delayed");
+	if (o.mode == BENCH_DUE) { /* one waiting pull for each queue */
+		o.connections = 1;
+		o.inflight = o.queues;
+		o.hold = true;
+	}
 	if (o.inflight == 0)
 		o.inflight = o.mode == BENCH_SEND ? 64 : 1;
 	if (o.group == NULL)

@@ -3,6 +3,8 @@
  */
 #include "test.h"
 
+#include "common/message.h"
+#include "common/str.h"
 #include "remoting/command.h"
 #include "tools/bench.h"
 
@@ -117,6 +119,67 @@ patched_send_frames_decode_to_what_was_patched(void)
 }
 
 static void
+a_timer_message_has_its_moment_patched_in(void)
+{
+	struct bench_opts o = {.topic = "T", .group = "G", .size = 10, .delay_ms = 500};
+	struct bench_target t = {.broker_name = "b", .queues = 4};
+	struct bench_frame f;
+	struct command c;
+	struct err e;
+	int64_t level;
+
+	bench_frame_send(&f, &o, &t, 1);
+	bench_put_digits(f.p + f.due_at, 13, 1795169869529);
+	CU_ASSERT_EQUAL_FATAL(command_decode(&c, f.p, f.n, &e), RC_OK);
+	CU_ASSERT(slice_is(props_get(field_get(&c, "i"), "TIMER_DELIVER_MS"), "1795169869529"));
+	free(f.p);
+	o.delay_level = 3;
+	bench_frame_send(&f, &o, &t, 1);
+	CU_ASSERT_EQUAL(f.due_at, 0);
+	CU_ASSERT_EQUAL_FATAL(command_decode(&c, f.p, f.n, &e), RC_OK);
+	CU_ASSERT(str_i64(props_get(field_get(&c, "i"), "DELAY"), &level) == RC_OK && level == 3);
+	free(f.p);
+}
+
+/* One record; due_ms 0: it says nothing of its time. */
+static void
+put_record(struct buf *b, int64_t born_ms, int64_t due_ms)
+{
+	struct message m = {.topic = SLICE_LIT("T"), .body = SLICE_LIT("x"), .born_ms = born_ms};
+	struct buf props = {0};
+	char *room;
+
+	if (due_ms > 0) {
+		buf_printf(&props, "TIMER_DELIVER_MS\1%lld\2", (long long)due_ms);
+		m.props[0] = buf_slice(&props);
+	}
+	room = buf_room(b, message_size(&m));
+	message_encode(&m, room);
+	b->len += message_size(&m);
+	buf_free(&props);
+}
+
+static void
+early_and_late_messages_are_both_told_by_their_distance(void)
+{
+	static struct bench_result r;
+	struct buf b = {0};
+
+	put_record(&b, 0, 10000);
+	put_record(&b, 0, 10020);
+	put_record(&b, 9900, 0);
+	CU_ASSERT_EQUAL(bench_due_note(&r, buf_slice(&b), 0, 10005000), 3);
+	CU_ASSERT_EQUAL(r.latency.count, 2);
+	CU_ASSERT_EQUAL(r.early, 1);
+	CU_ASSERT_EQUAL(r.latency.max, 15000);
+	memset(&r, 0, sizeof(r));
+	CU_ASSERT_EQUAL(bench_due_note(&r, buf_slice(&b), 100, 10005000), 3);
+	CU_ASSERT_EQUAL(r.latency.count, 3);
+	CU_ASSERT(hist_at(&r.latency, 0.3) >= 5000 && hist_at(&r.latency, 0.3) <= 5050);
+	buf_free(&b);
+}
+
+static void
 answers_are_scanned_in_both_codecs(void)
 {
 	for (int codec = CODEC_JSON; codec <= CODEC_ROCKETMQ; codec++) {
@@ -142,4 +205,5 @@ answers_are_scanned_in_both_codecs(void)
 
 TEST_MAIN("tools/bench", TEST(small_values_are_exact), TEST(large_values_are_off_by_less_than_one_percent), TEST(merging_is_adding),
     TEST(an_empty_histogram_is_zero), TEST(late_requests_keep_their_intended_times),
-    TEST(patched_send_frames_decode_to_what_was_patched), TEST(answers_are_scanned_in_both_codecs))
+    TEST(patched_send_frames_decode_to_what_was_patched), TEST(a_timer_message_has_its_moment_patched_in),
+    TEST(early_and_late_messages_are_both_told_by_their_distance), TEST(answers_are_scanned_in_both_codecs))

@@ -21,10 +21,11 @@
 #include "workers/broker/delay_mark.h"
 #include "workers/broker/sends.h"
 
-#define DELIVER_STEP  1024	  /* messages of one turn */
-#define DELIVER_BYTES (4 << 20)	  /* of one turn: far below the turn's buffer, so one commit has them all */
+#define DELIVER_STEP  256	  /* messages of one turn, about half a millisecond: a send waits for one or two such turns */
+#define DELIVER_BYTES (1 << 20)	  /* of one turn: far below the turn's buffer, so one commit has them all */
 #define SCAN_STEP     8192	  /* records of one turn */
-#define GAP_MS	      4		  /* between deliveries: those that fall due close together share a commit */
+#define GAP_MS	      2		  /* between deliveries: those that fall due close together share a commit */
+#define BREATH_MS     1		  /* behind a full turn: however many are due, most of the time is left to clients */
 #define PAUSE_MS      1000	  /* after the log did not take a message */
 #define NEVER	      INT64_MAX
 #define HALF_TOPIC    "RMQ_SYS_TRANS_HALF_TOPIC"
@@ -50,7 +51,7 @@ struct delay {
 	int		 count, first;	/* levels; the one to begin with */
 	bool		 scanned;
 	bool		 wanted;	/* there may be something to do in this turn */
-	int64_t		 last_run_ms, pause_until_ms; /* of the steady clock */
+	int64_t		 last_run_ms, pause_until_ms, breathe_until_ms; /* of the steady clock */
 	int64_t		 armed_ms;	/* wall clock; NEVER: the timer is off */
 	ev_timer	 timer;
 	int		 messages_left, bytes_left; /* in this turn */
@@ -333,7 +334,8 @@ run_level(struct level *l, int64_t now)
 static void
 arm(struct delay *d, int64_t due_ms)
 {
-	int64_t now = clock_wall_ms(), wait = due_ms - now, gap = d->last_run_ms + GAP_MS - clock_mono_ms();
+	int64_t now = clock_wall_ms(), wait = due_ms - now;
+	int64_t gap = (d->breathe_until_ms > d->last_run_ms ? d->breathe_until_ms : d->last_run_ms + GAP_MS) - clock_mono_ms();
 
 	d->armed_ms = due_ms;
 	ev_timer_stop(d->b->w->loop, &d->timer);
@@ -341,6 +343,7 @@ arm(struct delay *d, int64_t due_ms)
 		return;
 	/* What is more than a second away is found by the second. */
 	wait = MAX_OF(MIN_OF(wait, 2000), MAX_OF(gap, 0));
+	ev_now_update(d->b->w->loop);
 	ev_timer_set(&d->timer, (double)wait / 1000, 0.);
 	ev_timer_start(d->b->w->loop, &d->timer);
 }
@@ -414,11 +417,18 @@ delay_turn(struct delay *d)
 			begin_levels(d);
 		return true;
 	}
+	if (clock_mono_ms() < d->breathe_until_ms) {
+		arm(d, clock_wall_ms());
+		return false;
+	}
 	sends_commit(d->b->sends); /* so the buffer has room: what this turn delivers is in the log as a whole, or not at all */
-	d->wanted = run_all(d);
-	if (!d->wanted)
+	if (run_all(d)) {
+		d->breathe_until_ms = clock_mono_ms() + BREATH_MS;
+		arm(d, clock_wall_ms());
+	} else {
 		arm_for_next(d);
-	return d->wanted;
+	}
+	return false;
 }
 
 void

@@ -1,11 +1,11 @@
 /*
  * timer: the job that delivers timer messages when they are due.
  *
- * Runs in:    the broker process of a master, in the turn's end, at most READ_STEP messages read and DELIVER_STEP
- * delivered a turn. Owns:       what waits, how far the timer queue was read, what was delivered. Must not:   call a
- * message delivered before its copy is in the log; read from the disk (warm does); deliver before it knows what a
- * killed broker has delivered and what was recalled (timer_mark.h). If it dies: nothing is lost and nothing comes
- * twice: see timer_mark.h. What waits is read from the queue again.
+ * Runs in:    the broker process of a master, in the turn's end, at most READ_STEP messages read and DELIVER_STEP delivered a turn.
+ * Owns:       what waits, how far the timer queue was read, what was delivered.
+ * Must not:   call a message delivered before its copy is in the log; read from the disk (warm does); deliver before it knows
+ *             what a killed broker has delivered and what was recalled (timer_mark.h).
+ * If it dies: nothing is lost and nothing comes twice: see timer_mark.h. What waits is read from the queue again.
  *
  * A message is in one of four places: in the queue and not read, in the heap, aside (warm reads its record), or in
  * flight (staged and not told). From the last two it goes back to the heap if it does not work out.
@@ -22,11 +22,12 @@
 #include "workers/broker/timer_int.h"
 #include "workers/broker/topics.h"
 
-#define DELIVER_STEP  1024      /* messages of one turn */
-#define DELIVER_BYTES (4 << 20) /* of one turn: far below the turn's buffer, so one commit has them all */
-#define READ_STEP     4096      /* messages of one turn that are read from the queue */
+#define DELIVER_STEP  256       /* messages of one turn, about half a millisecond: a send waits for one or two such turns */
+#define DELIVER_BYTES (1 << 20) /* of one turn: far below the turn's buffer, so one commit has them all */
+#define READ_STEP     1024      /* messages of one turn that are read from the queue */
 #define SCAN_STEP     8192      /* records of one turn, at the start */
 #define GAP_MS        2         /* between deliveries: those that fall due close together share a commit */
+#define BREATH_MS     1         /* behind a full turn: however many are due, most of the time is left to clients */
 #define PAUSE_MS      1000      /* after the log did not take a message, or warm has no room */
 #define NEVER         INT64_MAX
 
@@ -89,8 +90,11 @@ put_times(const struct message *from, struct buf *out)
 	out->len = 0;
 	if (from->props[0].n > 0 && from->props[0].p[from->props[0].n - 1] != 2)
 		buf_put_char(out, 2);
-	buf_printf(out, "TIMER_ENQUEUE_MS\1%lld\2TIMER_DEQUEUE_MS\1%lld\2", (long long)from->store_ms,
-		   (long long)clock_wall_ms());
+	buf_put_str(out, "TIMER_ENQUEUE_MS\1");
+	buf_put_i64(out, from->store_ms);
+	buf_put_str(out, "\2TIMER_DEQUEUE_MS\1");
+	buf_put_i64(out, clock_wall_ms());
+	buf_put_char(out, 2);
 }
 
 /* A text that has no room for the two times goes without them. */
@@ -271,7 +275,7 @@ deliver_due(struct timer *t)
 	for (int n = 0; n < DELIVER_STEP * 4 && may_go_on(t); n++)
 		if (!deliver_next(t, now))
 			return;
-	t->wanted = true;
+	t->breathe_until_ms = clock_mono_ms() + BREATH_MS;
 }
 
 /* ---- reading the queue */
@@ -401,7 +405,7 @@ static void
 arm(struct timer *t)
 {
 	const struct timer_entry *top = timer_heap_top(&t->heap);
-	int64_t wait, gap = t->last_run_ms + GAP_MS - clock_mono_ms();
+	int64_t wait, gap = (t->breathe_until_ms > t->last_run_ms ? t->breathe_until_ms : t->last_run_ms + GAP_MS) - clock_mono_ms();
 
 	ev_timer_stop(t->b->w->loop, &t->timer);
 	if (!t->ready || t->full || top == NULL)
@@ -456,7 +460,7 @@ timer_turn(struct timer *t)
 		return true;
 	}
 	read_queue(t);
-	if (may_deliver(t))
+	if (may_deliver(t) && clock_mono_ms() >= t->breathe_until_ms)
 		deliver_due(t);
 	if (!t->wanted && may_deliver(t)) /* else the second looks again */
 		arm(t);

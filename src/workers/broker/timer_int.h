@@ -37,7 +37,7 @@ struct timer {
 	int64_t		 flights;
 	unsigned	 open;		/* of them, not told yet */
 	int		 bytes_left;	/* in this turn */
-	int64_t		 last_run_ms, pause_until_ms; /* of the steady clock */
+	int64_t		 last_run_ms, pause_until_ms, breathe_until_ms; /* of the steady clock */
 	ev_timer	 timer;
 	struct buf	 text;
 	struct timer_topic *topic;	/* number n is [n - 1] */
