@@ -58,19 +58,36 @@ checkpoint_read(const char *path, struct checkpoint *c, struct err *e)
 	return RC_OK;
 }
 
+static int
+write_whole(int fd, const char *p, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = pwrite(fd, p + done, n - done, (off_t)done);
+
+		if (r < 0 && errno != EINTR)
+			return errno;
+		if (r == 0)
+			return EIO;
+		done += (size_t)MAX_OF(r, 0);
+	}
+	return 0;
+}
+
 /* The file always has its full size: the original maps it whole. */
 static int
 write_fields(int fd, const struct checkpoint *c)
 {
 	char bytes[FIELDS_BYTES];
 	off_t size = lseek(fd, 0, SEEK_END);
+	int err;
 
 	encode(c, bytes);
 	if (size < 0 || (size < CHECKPOINT_BYTES && ftruncate(fd, CHECKPOINT_BYTES) != 0))
 		return errno;
-	if (pwrite(fd, bytes, sizeof(bytes), 0) != FIELDS_BYTES)
-		return errno != 0 ? errno : EIO;
-	return fdatasync(fd) == 0 ? 0 : errno;
+	err = write_whole(fd, bytes, sizeof(bytes));
+	return err != 0 ? err : fdatasync(fd) == 0 ? 0 : errno;
 }
 
 enum rc
@@ -79,10 +96,8 @@ checkpoint_write(const char *path, const struct checkpoint *c, struct err *e)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	int err = fd < 0 ? errno : fault_hit(FAULT_CHECKPOINT_WRITE);
 
-	if (err == 0) {
-		errno = 0;
+	if (err == 0)
 		err = write_fields(fd, c);
-	}
 	if (fd >= 0)
 		close(fd);
 	if (err == 0)
