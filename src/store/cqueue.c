@@ -212,8 +212,10 @@ create_file(struct cq_files *f, struct store_queue *q, int64_t from, struct cq_o
 	if (fd < 0)
 		return say_failed(f, "make", path, e);
 	q->file_last = from;
-	if (q->file_first == CQ_NONE)
+	if (q->file_first == CQ_NONE) {
 		q->file_first = from;
+		f->filled++;
+	}
 	*o = remember_open(f, q, from, fd);
 	return RC_OK;
 }
@@ -463,6 +465,7 @@ cqueue_load(struct cq_files *f, struct store_queue *q, int dirfd, struct err *e)
 
 	if (rc != RC_OK || q->file_first == CQ_NONE)
 		return rc;
+	f->filled++;
 	rc = find_end(f, q, e);
 	q->min = q->file_first / CQ_UNIT;
 	q->next = q->max;
@@ -656,6 +659,7 @@ cqueue_remove(struct cq_files *f, struct store_queue *q)
 {
 	char path[PATH_MAX];
 
+	f->filled -= q->file_first != CQ_NONE;
 	for (unsigned i = 0; i < COUNT_OF(q->opened); i++)
 		if (q->opened[i] != NULL)
 			close_file(f, q->opened[i]);

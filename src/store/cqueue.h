@@ -46,6 +46,7 @@ struct cq_files { /* what all queues share */
 	int64_t		 file_bytes;
 	struct cq_open	*newest, *oldest;
 	unsigned	 open, open_max;
+	int64_t		 filled;	/* queues that have a file */
 	int64_t		 log_min;	/* first byte of the log that is still there */
 };
 

@@ -24,7 +24,7 @@
 void
 dispatch_init(struct dispatch *d)
 {
-	*d = (struct dispatch){0};
+	*d = (struct dispatch){.last_record = -1};
 	d->records = xcalloc(DISPATCH_STEP, sizeof(*d->records));
 	d->queues = xcalloc(DISPATCH_STEP, sizeof(struct store_queue *));
 	d->units = xcalloc(DISPATCH_STEP, sizeof(*d->units));
@@ -285,8 +285,10 @@ publish(struct store *s, int64_t end)
 	struct dispatch *d = &s->dispatch;
 
 	d->at = end;
-	if (d->count > 0)
+	if (d->count > 0) {
 		d->at_store_ms = d->records[d->count - 1].store_ms;
+		d->last_record = d->records[d->count - 1].at;
+	}
 	pos_publish(&s->shm->broker.dispatched_store_ms, d->at_store_ms);
 	pos_publish(&s->shm->broker.dispatched, end);
 }

@@ -1,9 +1,11 @@
 /*
  * recover: what is done once before a store is used: where does the log end, and do queues and index agree with it?
  *
- * Three cases:
+ * Four cases:
  *   only the broker died   the shared memory still knows the positions: records below `appended` are whole, only what lies
  *                          above is looked at, queues and index are built again from `dispatched` on.
+ *   all was killed         the page cache outlived it: the positions file says up to where queues and index are in step; from
+ *                          there on the log is walked and dispatched again. See positions.h for when it is believed.
  *   clean stop             everything below the newest unit's record is dispatched; the end is looked for from there.
  *   anything else          `abort` stands and nobody knows more than the checkpoint: records from the first segment on that
  *                          may not have been synced are checked with their bodies and dispatched again.
@@ -25,7 +27,10 @@
 
 struct recovery {
 	struct store	*s;
-	bool		 crashed, known;
+	bool		 crashed;	/* and nobody knows more than the checkpoint */
+	bool		 known;		/* only the broker died */
+	bool		 noted;		/* everything was killed, the machine runs on */
+	struct positions at;		/* if known or noted */
 	struct checkpoint checkpoint;
 	int64_t		 scan_from, dispatch_from;
 	int64_t		 end, end_store_ms;
@@ -176,12 +181,17 @@ plan_crashed(struct recovery *r)
 }
 
 /* Up to where the dead worker had certainly dispatched. */
-static int64_t
-known_dispatched(const struct store *s)
+static struct positions
+known_positions(const struct store *s)
 {
 	const struct shm_line_broker *b = &s->shm->broker;
 
-	return MAX_OF(MIN_OF(pos_read(&b->dispatched), pos_read(&b->appended)), s->log.min);
+	return (struct positions){
+	    .dispatched = MAX_OF(MIN_OF(pos_read(&b->dispatched), pos_read(&b->appended)), s->log.min),
+	    .dispatched_store_ms = pos_read(&b->dispatched_store_ms),
+	    .last_record = -1,
+	    .flushed = pos_read(&s->shm->flush.flushed),
+	};
 }
 
 static void
@@ -190,9 +200,49 @@ plan_known(struct recovery *r)
 	const struct shm_line_broker *b = &r->s->shm->broker;
 
 	r->scan_from = pos_read(&b->appended);
-	r->dispatch_from = known_dispatched(r->s);
+	r->dispatch_from = r->at.dispatched;
 	r->end_store_ms = pos_read(&b->appended_store_ms);
 	r->check_crc = true;
+}
+
+static void
+plan_noted(struct recovery *r)
+{
+	r->scan_from = r->dispatch_from = r->at.dispatched;
+	r->end_store_ms = r->at.dispatched_store_ms;
+	r->check_crc = true;
+}
+
+/* The record that was dispatched last is where it was, and no queue has gone. Anything else: the checkpoint serves. */
+static bool
+positions_stand(struct store *s, const struct positions *p)
+{
+	const char *record;
+	size_t n;
+
+	if (p->dispatched < s->log.min || p->dispatched > segs_end(&s->log.segs) || s->files.filled < p->queues)
+		return false;
+	if (p->last_record < s->log.min)
+		return p->last_record == -1;
+	record = commitlog_read(&s->log, p->last_record, &n);
+	return record != NULL && record_stands(record, n, p->last_record, 0) &&
+	    p->last_record + (int64_t)be32_get(record + MSG_OFF_SIZE) <= p->dispatched &&
+	    record_store_ms(record) == p->dispatched_store_ms;
+}
+
+static void
+doubt_positions(struct recovery *r)
+{
+	struct store *s = r->s;
+
+	if (!r->noted || (s->log.segs.count > 0 && positions_stand(s, &r->at)))
+		return;
+	log_warn("store %s is not what %s/" POSITIONS_NAME " says of it: recovered from the checkpoint instead", s->root, s->root);
+	r->noted = false;
+	r->crashed = true;
+	if (!positions_remove(s->root))
+		log_warn("cannot remove it: %m");
+	positions_close(&s->positions);
 }
 
 static void
@@ -201,6 +251,8 @@ plan(struct recovery *r)
 	r->end_store_ms = r->checkpoint.physic_ms;
 	if (r->known)
 		plan_known(r);
+	else if (r->noted)
+		plan_noted(r);
 	else if (r->crashed)
 		plan_crashed(r);
 	else
@@ -228,7 +280,7 @@ static enum rc
 cut_queues(struct recovery *r, struct err *e)
 {
 	struct store *s = r->s;
-	int64_t keep = r->crashed || r->known ? MIN_OF(r->dispatch_from, r->end) : r->end;
+	int64_t keep = r->crashed || r->known || r->noted ? MIN_OF(r->dispatch_from, r->end) : r->end;
 	struct store_queue *q;
 
 	cqtable_each(&s->queues, q) {
@@ -246,12 +298,12 @@ cut_index(struct recovery *r, struct err *e)
 	struct index *ix = &r->s->index;
 	int64_t ms, physical;
 
-	if (r->crashed && !r->known)
+	if (r->crashed)
 		return index_cut(ix, MIN_OF(r->dispatch_from, r->end), e);
 	index_last(ix, &ms, &physical);
 	if (physical > 0 && physical >= r->end)
 		return index_cut(ix, r->end, e);
-	return r->known ? index_mend(ix, e) : RC_OK;
+	return r->known || r->noted ? index_mend(ix, e) : RC_OK;
 }
 
 static enum rc
@@ -260,7 +312,7 @@ dispatch_all(struct recovery *r, struct err *e)
 	struct store *s = r->s;
 
 	s->dispatch.at = MIN_OF(r->dispatch_from, r->end);
-	s->dispatch.at_store_ms = r->known ? pos_read(&s->shm->broker.dispatched_store_ms) : r->checkpoint.logics_ms;
+	s->dispatch.at_store_ms = r->known || r->noted ? r->at.dispatched_store_ms : r->checkpoint.logics_ms;
 	while (s->dispatch.at < r->end) {
 		int64_t before = s->dispatch.at;
 		enum rc rc = dispatch_run(s, r->end, UINT_MAX, e);
@@ -294,9 +346,9 @@ static enum rc
 sync_log(struct recovery *r, struct err *e)
 {
 	struct commitlog *log = &r->s->log;
-	int64_t at = r->known ? pos_read(&r->s->shm->flush.flushed) : r->scan_from;
+	int64_t at = r->known || r->noted ? r->at.flushed : r->scan_from;
 
-	if (r->s->conf->flushDiskType != FLUSH_SYNC || !(r->changed || r->crashed))
+	if (r->s->conf->flushDiskType != FLUSH_SYNC || !(r->changed || r->crashed || r->noted))
 		return RC_OK;
 	for (at = segs_start(&log->segs, at); at < r->end; at += log->segs.file_bytes) {
 		enum rc rc = commitlog_sync(log, at, e);
@@ -314,7 +366,7 @@ sync_log(struct recovery *r, struct err *e)
 static int64_t
 quiet_bytes(const struct recovery *r)
 {
-	if (r->crashed && !r->known)
+	if (r->crashed)
 		return 0;
 	return 2 * (MAX_OF((int64_t)r->s->conf->maxMessageSize, 0) + RECORD_EXTRA);
 }
@@ -367,24 +419,32 @@ read_checkpoint(struct recovery *r, struct err *e)
 static const char *
 kind_text(const struct recovery *r)
 {
-	return r->known ? "the broker worker died" : r->crashed ? "the last run ended without a clean stop" : "clean";
+	if (r->known)
+		return "the broker worker died";
+	if (r->noted)
+		return "all was killed, the page cache was not";
+	return r->crashed ? "the last run ended without a clean stop" : "clean";
 }
 
 enum rc
-recover_run(struct store *s, bool abort_stands, bool known, struct err *e)
+recover_run(struct store *s, const struct recover_from *from, struct err *e)
 {
-	struct recovery r = {.s = s, .crashed = abort_stands, .known = known};
+	struct recovery r = {.s = s, .known = from->known, .noted = from->noted && !from->known, .at = from->at};
 	int64_t begun_us = clock_mono_us();
 	enum rc rc = read_checkpoint(&r, e);
 
-	if (rc == RC_OK && known)
-		cqtable_load_later(&s->queues, known_dispatched(s));
+	r.crashed = from->abort_stands && !r.known && !r.noted;
+	if (r.known)
+		r.at = known_positions(s);
+	if (rc == RC_OK && r.known)
+		cqtable_load_later(&s->queues, r.at.dispatched);
 	else if (rc == RC_OK)
 		rc = cqtable_load(&s->queues, e);
 	if (rc == RC_OK && s->log.segs.count == 0)
 		rc = drop_all_derived(s, e);
 	if (rc != RC_OK)
 		return rc;
+	doubt_positions(&r);
 	if (s->log.segs.count > 0) {
 		plan(&r);
 		rc = find_end(&r, e);

@@ -296,6 +296,7 @@ store_progress(struct store *s, unsigned max)
 	if (s->dispatch.at >= safe || s->dispatch.stuck)
 		return false;
 	rc = dispatch_run(s, safe, max, &e);
+	store_note_positions(s, false);
 	if (rc != RC_OK) {
 		note_stuck(s, rc, &e);
 		return false;

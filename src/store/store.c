@@ -24,6 +24,7 @@
 #define OPEN_FILES_MAX 4096 /* of queues */
 #define LOAD_US	       5000 /* each second, for queues that were not loaded at the start */
 #define LOAD_STEP      16
+#define NOTE_BYTES     (4 << 20) /* of log, between two notes of the positions */
 
 /* ---- abort: stands while the store is in use */
 
@@ -60,6 +61,8 @@ remove_abort(const struct store *s)
 	struct err e;
 
 	snprintf(path, sizeof(path), "%s/" ABORT_NAME, s->root);
+	if (!positions_remove(s->root))
+		log_error("cannot remove %s/" POSITIONS_NAME ": %s", s->root, strerror(errno));
 	if (unlink(path) != 0 && errno != ENOENT)
 		log_error("cannot remove %s: %s", path, strerror(errno));
 	if (dir_sync(s->root, &e) != RC_OK)
@@ -142,20 +145,55 @@ open_parts(struct store *s, struct err *e)
 	return rc;
 }
 
+/* ---- positions: how far everything is, for a start after everything was killed */
+
+void
+store_note_positions(struct store *s, bool now)
+{
+	const struct dispatch *d = &s->dispatch;
+
+	if (LIKELY(!now && d->at - s->noted_at < NOTE_BYTES))
+		return;
+	if (d->at == s->noted_at || !s->opened || atomic_load(&s->shm->flush.failed_errno) != 0)
+		return;
+	positions_note(&s->positions, &(struct positions){.dispatched = d->at,
+	    .dispatched_store_ms = d->at_store_ms,
+	    .last_record = d->last_record,
+	    .flushed = pos_read(&s->shm->flush.flushed),
+	    .queues = s->files.filled});
+	s->noted_at = d->at;
+}
+
+/* What is not believed now must not be believed later. */
+static enum rc
+read_positions(struct store *s, bool lock_was_ours, struct recover_from *from, struct err *e)
+{
+	positions_init(&s->positions, s->root, s->log.segs.dir);
+	from->noted = lock_was_ours && from->abort_stands && positions_read(&s->positions, &from->at);
+	if (from->noted || positions_remove(s->root))
+		return RC_OK;
+	err_set(e, "%s/" POSITIONS_NAME " is out of date and cannot be removed: %s", s->root, strerror(errno));
+	return RC_IO;
+}
+
 static enum rc
 open_and_recover(struct store *s, struct err *e)
 {
 	int state = atomic_load(&s->shm->broker.state);
-	bool abort_found;
+	bool lock_was_ours = lockfile_was_ours(s->root);
+	struct recover_from from = {0};
 	enum rc rc = open_parts(s, e);
 
 	if (rc != RC_OK)
 		return rc;
-	abort_found = abort_stands(s);
+	from.abort_stands = abort_stands(s);
+	from.known = positions_known(s, state, from.abort_stands);
 	atomic_store(&s->shm->broker.state, NODE_RECOVERING);
-	rc = recover_run(s, abort_found, positions_known(s, state, abort_found), e);
+	rc = read_positions(s, lock_was_ours, &from, e);
 	if (rc == RC_OK)
-		rc = put_abort(s, abort_found, e);
+		rc = recover_run(s, &from, e);
+	if (rc == RC_OK)
+		rc = put_abort(s, from.abort_stands, e);
 	return rc;
 }
 
@@ -169,7 +207,8 @@ store_open(struct store **out, const struct store_opts *o, struct err *e)
 	s->shm = o->shm;
 	s->ops = o->ops;
 	s->root = xstrdup(o->conf->storePathRootDir);
-	s->lock_fd = -1;
+	s->lock_fd = s->positions.fd = -1;
+	s->noted_at = -1;
 	s->turn = 1;
 	s->ram_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 	s->scratch = xmalloc((size_t)SCRATCH_UNITS * CQ_UNIT);
@@ -182,6 +221,7 @@ store_open(struct store **out, const struct store_opts *o, struct err *e)
 		return rc;
 	}
 	s->opened = true;
+	store_note_positions(s, true);
 	atomic_store(&s->shm->broker.state, NODE_RUNNING);
 	*out = s;
 	return RC_OK;
@@ -285,6 +325,7 @@ store_close(struct store **sp, bool clean)
 	cq_files_free(&s->files);
 	index_close(&s->index);
 	commitlog_close(&s->log);
+	positions_close(&s->positions);
 	dispatch_free(&s->dispatch);
 	lockfile_release(&s->lock_fd);
 	free(s->scratch);
@@ -323,6 +364,7 @@ store_second(struct store *s)
 	load_queues(s);
 	dispatch_retry(s);
 	dirty_second(s);
+	store_note_positions(s, true);
 }
 
 /* ---- queues */
@@ -412,6 +454,8 @@ store_topic_delete(struct store *s, struct slice name)
 		log_warn("cannot remove %s: %s", path, strerror(errno));
 	topic->next = s->deleted;
 	s->deleted = topic;
+	s->noted_at = -1; /* fewer queues than noted would look like a loss */
+	store_note_positions(s, true);
 }
 
 /* ---- facts */

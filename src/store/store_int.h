@@ -8,6 +8,7 @@
 #include "store/commitlog.h"
 #include "store/cqtable.h"
 #include "store/index.h"
+#include "store/positions.h"
 #include "store/record.h"
 #include "store/store.h"
 
@@ -20,6 +21,7 @@
 struct dispatch {
 	int64_t		 at;		/* everything below is in queues and index */
 	int64_t		 at_store_ms;	/* store time of the last record below */
+	int64_t		 last_record;	/* where that begins; -1: none since the start */
 	struct record	*records;	/* the step at hand */
 	struct store_queue **queues;	/* of each record; NULL: it has no unit */
 	struct cq_unit	*units;
@@ -50,6 +52,8 @@ struct store {
 	struct index	 index;
 	struct dispatch	 dispatch;
 	struct dirty	 dirty;
+	struct positions_file positions;
+	int64_t		 noted_at;	/* dispatched, as it was noted last */
 	struct cq_topic	*deleted;	/* freed at the end of the turn; linked by `next` */
 	int		 lock_fd;
 	bool		 opened;	/* recovered; abort stands */
@@ -79,6 +83,8 @@ void	dispatch_free(struct dispatch *d);
 enum rc	dispatch_run(struct store *s, int64_t limit, unsigned max, struct err *e) MUST_CHECK;
 /* Once a second: tries again if it stands still. In stage.c, where the positions are. */
 void	dispatch_retry(struct store *s);
+/* After each turn and each second: notes how far everything is, when enough has come since, or `now`. In store.c. */
+void	store_note_positions(struct store *s, bool now);
 /* Reads messageDelayLevel. */
 void	dispatch_read_delays(struct store *s);
 
@@ -89,7 +95,13 @@ void	dirty_forget(struct store *s, const struct cq_topic *topic);
 void	dirty_sync_all(struct store *s); /* at a clean end: syncs every dirty queue file */
 
 /* ---- recover.c */
+struct recover_from {
+	bool	abort_stands;
+	bool	known;	/* by the shared memory: only the broker worker died */
+	bool	noted;	/* by the positions file: the machine was not booted since, nobody else used the store */
+	struct positions at; /* if noted */
+};
 /* Finds the log's end, cuts, dispatches. The lock is held; the parts are open and queues loaded by this call. */
-enum rc	recover_run(struct store *s, bool abort_stands, bool known, struct err *e) MUST_CHECK;
+enum rc	recover_run(struct store *s, const struct recover_from *from, struct err *e) MUST_CHECK;
 
 #endif

@@ -122,10 +122,17 @@ world_die(struct world *w)
 }
 
 void
-world_crash(struct world *w)
+world_kill(struct world *w)
 {
 	store_close(&w->s, false);
 	fresh_shm(w);
+}
+
+void
+world_crash(struct world *w)
+{
+	world_kill(w);
+	world_remove(w, POSITIONS_NAME); /* as if the machine had been booted again */
 }
 
 void

@@ -35,7 +35,8 @@ void	world_open(struct world *w); /* must succeed */
 enum rc	world_try_open(struct world *w);
 void	world_stop(struct world *w);	 /* clean */
 void	world_die(struct world *w);	 /* the broker worker alone: shared memory stays */
-void	world_crash(struct world *w); /* everything: shared memory is gone */
+void	world_kill(struct world *w);  /* everything is killed: shared memory is gone, the page cache is not */
+void	world_crash(struct world *w); /* the machine: nobody knows more than the checkpoint */
 /* As a flush that has synced all would have it. */
 void	world_checkpoint(struct world *w, int64_t ms);
 

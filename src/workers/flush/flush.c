@@ -25,6 +25,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "store/paths.h"
+#include "store/positions.h"
 
 #define RETRY_S 0.1
 
@@ -66,6 +67,10 @@ fail(struct flush *f, int err, const char *what)
 	f->failed = true;
 	ev_idle_stop(w->loop, &f->busy);
 	ev_timer_stop(w->loop, &f->later);
+	/* What was written may be gone from the page cache too: the next start must not take it as read. */
+	if (!positions_remove(w->node->conf.storePathRootDir))
+		log_error("cannot remove %s/" POSITIONS_NAME ": %m; remove it by hand before the next start",
+		    w->node->conf.storePathRootDir);
 	atomic_store(&w->shm->flush.failed_errno, err);
 	worker_wake(w, WORKER_BROKER);
 	worker_wake(w, WORKER_HA);
