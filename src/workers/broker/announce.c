@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/crc.h"
 #include "workers/broker/resolve.h"
+#include "workers/broker/slave.h"
 #include "workers/broker/topics.h"
 
 #define CHANGE_DELAY_MS		5	/* changes of so long make one registration */
@@ -43,7 +44,7 @@ struct ns { /* one name server */
 struct announce {
 	struct broker	*b;
 	struct ns	*list;
-	bool		 started, left;
+	bool		 started, left;	/* left: registers no more */
 	unsigned	 leaving;	/* answers to wait for */
 	size_t		 table_bytes;	/* of the last registration */
 	ev_timer	 period, change, leave_timer;
@@ -131,6 +132,7 @@ confirmed(struct ns *n, struct command *cmd)
 	take_text(n->a->master_addr, sizeof n->a->master_addr, field_get(cmd, "masterAddr"));
 	take_text(n->a->master_ha_addr, sizeof n->a->master_ha_addr, field_get(cmd, "haServerAddr"));
 	take_order_topics(n->a, cmd->body);
+	slave_learned(n->a->b->slave, n->a->master_addr, n->a->master_ha_addr);
 }
 
 static void
@@ -507,6 +509,30 @@ announce_addresses(struct announce *a)
 	drop_unconfigured(a);
 	add_configured(a);
 	register_everywhere(a);
+}
+
+/* ---- the role */
+
+/* All of them at once, whatever they were told a moment ago: clients look for the new master there. */
+void
+announce_identity(struct announce *a)
+{
+	a->master_addr[0] = a->master_ha_addr[0] = '\0';
+	for (struct ns *n = a->list; n != NULL; n = n->next)
+		n->registered = false;
+	register_everywhere(a);
+}
+
+void
+announce_silence(struct announce *a)
+{
+	if (a == NULL)
+		return;
+	a->left = true;
+	ev_timer_stop(a->b->w->loop, &a->change);
+	ev_timer_stop(a->b->w->loop, &a->period);
+	for (struct ns *n = a->list; n != NULL; n = n->next)
+		n->again = false;
 }
 
 /* ---- leaving */

@@ -14,6 +14,10 @@ void		 announce_start(struct announce *a);
 void		 announce_changed(struct announce *a);
 /* Leave all name servers (stop, FAILED). done is called when all have answered or 3 s are over, never within this call. */
 void		 announce_leave(struct announce *a, void (*done)(void *arg), void *arg);
+/* brokerId has become 0: registers at once everywhere. */
+void		 announce_identity(struct announce *a);
+/* Registers no more, and does not take itself off the name servers either, for the new master may stand in our place there. */
+void		 announce_silence(struct announce *a);
 /* namesrvAddr was changed by updateBrokerConfig. */
 void		 announce_addresses(struct announce *a);
 /* The connection belongs to announce: its on_command / on_close. */

@@ -6,13 +6,14 @@
  */
 #include "workers/broker/append.h"
 
+#include "workers/broker/role.h"
 #include "workers/broker/sends.h"
 
 enum rc
 append_message(struct broker *b, struct message *m, const struct append_to *to)
 {
 	struct pending *p;
-	enum rc rc = sends_stage(b->sends, m, &p);
+	enum rc rc = UNLIKELY(role_refusal(b) != NULL) ? RC_BUSY : sends_stage(b->sends, m, &p);
 
 	if (rc != RC_OK)
 		return rc;

@@ -11,11 +11,14 @@
 #include "workers/broker/clients.h"
 #include "workers/broker/cold.h"
 #include "workers/broker/delay.h"
+#include "workers/broker/followers.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
 #include "workers/broker/sends.h"
+#include "workers/broker/role.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/slave.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
@@ -99,7 +102,9 @@ namesrv_close(struct conn *c, const char *why)
 	struct broker *b = c->set->owner;
 
 	call_conn_closed(b->calls, c, why);
-	if (b->announce != NULL)
+	if (c->tag == CONN_TO_MASTER && c->user != NULL)
+		slave_conn_closed(c->user, c, why);
+	else if (c->tag == CONN_TO_NAMESRV && b->announce != NULL)
 		announce_conn_closed(b->announce, c, why);
 }
 
@@ -134,7 +139,7 @@ broker_bad_field(struct conn *c, const struct command *cmd, const char *field)
 bool
 broker_is_master(const struct broker *b)
 {
-	return b->conf->brokerRole != ROLE_SLAVE;
+	return b->conf->brokerRole != ROLE_SLAVE && !b->fenced;
 }
 
 bool
@@ -159,6 +164,8 @@ broker_send_refusal(struct broker *b, int *code)
 	*code = RES_SERVICE_NOT_AVAILABLE;
 	if (UNLIKELY(b->failed))
 		return b->failed_why;
+	if (UNLIKELY(role_refusal(b) != NULL))
+		return role_refusal(b);
 	return UNLIKELY(b->stopping) ? "service not available now. The broker is stopping" : NULL;
 }
 
@@ -255,8 +262,11 @@ release_waiters(struct broker *b)
 {
 	if (LIKELY(waiters_count(b->waiters) == 0 && !ev_is_active(&b->patience)))
 		return;
-	if (!b->failed)
+	if (!b->failed && !b->fenced) {
 		waiters_release(b->waiters, store_safe_position(b->store));
+		if (UNLIKELY(store_lacks_copies(b->store)))
+			waiters_release_alone(b->waiters);
+	}
 	if (waiters_count(b->waiters) == 0)
 		ev_timer_stop(b->w->loop, &b->patience);
 	else if (!ev_is_active(&b->patience))
@@ -273,6 +283,7 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 	if (b->store == NULL)
 		return;
 	look_at_flush(b);
+	role_turn(b);
 	more = txn_turn(b->txn);
 	sends_commit(b->sends);
 	more |= delay_turn(b->delay);
@@ -284,6 +295,7 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 	release_waiters(b);
 	keep_going(b, more);
 	hold_run(b->hold);
+	followers_turn(b->followers);
 	conn_set_flush(&b->outgoing);
 	conn_set_flush(&b->conns);
 	sends_turn_over(b->sends);
@@ -366,10 +378,11 @@ on_second(struct worker *w)
 	delay_second(b->delay);
 	timer_second(b->timer);
 	txn_second(b->txn);
+	slave_second(b->slave);
 	brstats_second(b->stats);
 	if (b->seconds % CLIENTS_SECONDS == 0)
 		clients_expire(b->clients);
-	if (b->seconds % ORDERLY_SECONDS == 0)
+	if (b->seconds % ORDERLY_SECONDS == 0 && broker_is_master(b)) /* a slave has them from its master */
 		orderly_expire(b->orderly);
 	publish_counts(b);
 	publish_state(b);
@@ -412,7 +425,16 @@ on_master(struct worker *w, struct ipc_msg *m)
 {
 	struct broker *b = w->state;
 	const char *why;
+	int32_t role;
+	int64_t epoch;
 
+	if (m->type == IPC_MASTER_ALL_ROLE) {
+		role = ipc_i32(m);
+		epoch = ipc_i64(m);
+		ipc_end(m);
+		role_told(b, role, epoch);
+		return;
+	}
 	if (m->type != IPC_MASTER_BROKER_FAILED) {
 		log_warn("the master sends %s, which is not for the broker", ipc_name(m->type));
 		return;

@@ -28,6 +28,7 @@ struct cold;
 struct daily;
 struct delay;
 struct filters;
+struct followers;
 struct groups;
 struct hold;
 struct modes;
@@ -35,19 +36,20 @@ struct offsets;
 struct orderly;
 struct sends;
 struct siblings;
+struct slave;
 struct timer;
 struct topics;
 struct txn;
 struct waiters;
 
-enum listener_tag { LISTENER_MAIN = 0, LISTENER_VIP = 1, CONN_TO_NAMESRV = 100 };
+enum listener_tag { LISTENER_MAIN = 0, LISTENER_VIP = 1, CONN_TO_NAMESRV = 100, CONN_TO_MASTER = 101 };
 
 struct broker {
 	struct worker	*w;
 	struct broker_conf *conf;	/* = &w->node->conf */
 	struct store	*store;
 	struct conn_set	 conns;		/* clients */
-	struct conn_set	 outgoing;	/* to name servers */
+	struct conn_set	 outgoing;	/* to name servers, and of a slave to its master */
 	struct calls	*calls;
 	struct topics	*topics;
 	struct groups	*groups;
@@ -66,6 +68,8 @@ struct broker {
 	struct timer	*timer;		/* messages that are delivered at any time */
 	struct txn	*txn;		/* transactional messages */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
+	struct followers *followers;	/* a master: slaves that ask for what is not in the log */
+	struct slave	*slave;		/* a slave: what its master says */
 	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */
 	char		 store_host_text[ADDR_TEXT];
@@ -75,6 +79,8 @@ struct broker {
 	bool		 stopping;
 	bool		 failed;	/* a sync failed: no write is acknowledged any more, reads go on */
 	char		 failed_why[256];
+	bool		 promoting;	/* a slave is to be the master: waits for ha to let go of the log */
+	bool		 fenced;	/* was the master, another one is: nothing is acknowledged, failed_why says so */
 	bool		 left;		/* the name servers know that we stop */
 	unsigned	 seconds, stop_seconds;
 	int64_t		 conf_changes, conf_changed_ms; /* by updateBrokerConfig */
@@ -100,7 +106,7 @@ typedef void request_handler(struct broker *b, struct conn *c, struct command *c
 void	broker_bad_field(struct conn *c, const struct command *cmd, const char *field);
 /* The same by name and value: an empty value counts as missing. */
 void	broker_bad_value(struct conn *c, const struct request_id *id, const char *field, struct slice value);
-/* A writer role: not a slave. */
+/* A master now, who may store messages: no slave, and not fenced off by another master. See role.h. */
 bool	broker_is_master(const struct broker *b);
 bool	broker_readable(const struct broker *b);	/* brokerPermission */
 bool	broker_writable(const struct broker *b);

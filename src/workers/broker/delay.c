@@ -488,6 +488,22 @@ delay_save(struct delay *d, struct err *e)
 	return broker_is_master(d->b) ? delay_mark_save(d->mark, e) : RC_OK;
 }
 
+void
+delay_follow(struct delay *d, const json_t *said)
+{
+	if (!broker_is_master(d->b) && !delay_mark_follow(d->mark, said))
+		log_warn("the master's progress of delayed messages cannot be read");
+}
+
+void
+delay_promote(struct delay *d)
+{
+	if (d->scanned)
+		return;
+	delay_mark_begin(d->mark);
+	d->wanted = true;
+}
+
 /* ---- facts */
 
 void

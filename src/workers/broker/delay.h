@@ -33,6 +33,11 @@ void		 delay_second(struct delay *d);
 /* At the end, when nothing is staged any more: writes how far delivery got. RC_FULL, RC_IO. */
 enum rc		 delay_save(struct delay *d, struct err *e) MUST_CHECK;
 
+/* A slave: the body of code 45 of its master. */
+void		 delay_follow(struct delay *d, const json_t *said);
+/* A slave became a master: delivery begins, behind what its last master has delivered. */
+void		 delay_promote(struct delay *d);
+
 /* Body of code 45. */
 void		 delay_put_offsets(struct delay *d, struct buf *out);
 struct delay_state {

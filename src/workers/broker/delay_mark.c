@@ -28,6 +28,7 @@ struct delay_mark {
 	int64_t		*done;
 	struct place	 saved, next;	/* what the file says; what it will, when the log is flushed up to there */
 	bool		 waiting;	/* `next` waits */
+	bool		 have_file;	/* or a master that said it */
 	bool		 scanned;
 	bool		 kept;		/* a file was written since the start */
 	int64_t		 scan_at;
@@ -64,7 +65,9 @@ put_place(const struct delay_mark *m, const struct place *at, struct buf *out)
 
 	buf_put_str(out, "{\"dataVersion\":");
 	data_version_put_json(&m->version, out);
-	buf_printf(out, ",\"logOffset\":%lld,\"offsetTable\":{", (long long)at->log_end);
+	if (at->log_end >= 0)
+		buf_printf(out, ",\"logOffset\":%lld", (long long)at->log_end);
+	buf_put_str(out, ",\"offsetTable\":{");
 	for (int i = 1; i <= DELAY_LEVELS; i++) {
 		if (at->done[i] <= 0)
 			continue;
@@ -136,7 +139,7 @@ level_queue(const struct delay_mark *m, int level)
 }
 
 static void
-read_table(struct delay_mark *m, json_t *table)
+read_table(struct delay_mark *m, const json_t *table)
 {
 	char key[16];
 
@@ -144,6 +147,16 @@ read_table(struct delay_mark *m, json_t *table)
 		snprintf(key, sizeof(key), "%d", i);
 		m->done[i] = MAX_OF(json_get_i64(table, key, 0), 0);
 	}
+}
+
+/* logOffset is missing where the original wrote it. */
+static void
+read_place(struct delay_mark *m, const json_t *o)
+{
+	data_version_read(&m->version, json_object_get(o, "dataVersion"));
+	read_table(m, json_object_get(o, "offsetTable"));
+	memcpy(m->saved.done, m->done, sizeof(m->saved.done));
+	m->saved.log_end = json_get_i64(o, "logOffset", -1);
 }
 
 /*
@@ -168,7 +181,7 @@ go_back(struct delay_mark *m)
 
 /* from: the end of the log when the file was written; -1: the file is of the original, which has no such thing. */
 static void
-set_scan(struct delay_mark *m, bool have_file, int64_t from)
+set_scan(struct delay_mark *m, int64_t from)
 {
 	int64_t end = log_end(m), min = pos_read(&m->b->w->shm->clean.min);
 
@@ -180,7 +193,7 @@ set_scan(struct delay_mark *m, bool have_file, int64_t from)
 		go_back(m);
 	} else if (from >= 0) {
 		m->scan_at = MAX_OF(from, min);
-	} else if (!have_file && end - min <= SCAN_MISSING) {
+	} else if (!m->have_file && end - min <= SCAN_MISSING) {
 		m->scan_at = min;
 	}
 }
@@ -193,13 +206,35 @@ delay_mark_load(struct delay_mark *m, struct err *e)
 
 	if (rc != RC_OK && rc != RC_NOTFOUND)
 		return rc;
-	data_version_read(&m->version, json_object_get(root, "dataVersion"));
-	read_table(m, json_object_get(root, "offsetTable"));
-	memcpy(m->saved.done, m->done, sizeof(m->saved.done));
-	m->saved.log_end = json_get_i64(root, "logOffset", 0);
-	set_scan(m, rc == RC_OK, json_get_i64(root, "logOffset", -1));
+	m->have_file = rc == RC_OK;
+	read_place(m, root);
+	set_scan(m, m->saved.log_end);
+	if (!m->have_file)
+		m->saved.log_end = 0; /* for a slave that asks before the walk is done: nothing is known beyond the log's start */
 	json_decref(root);
 	return RC_OK;
+}
+
+/* ---- a slave: the master delivers, and says how far */
+
+bool
+delay_mark_follow(struct delay_mark *m, const json_t *said)
+{
+	struct place before = m->saved;
+
+	if (!json_is_object(json_object_get(said, "offsetTable")))
+		return false;
+	m->have_file = true;
+	read_place(m, said);
+	if (memcmp(&before, &m->saved, sizeof(before)) != 0)
+		cfgfile_changed(m->file);
+	return true;
+}
+
+void
+delay_mark_begin(struct delay_mark *m)
+{
+	set_scan(m, m->saved.log_end);
 }
 
 /* ---- the log's tail */

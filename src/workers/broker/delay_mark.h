@@ -31,6 +31,13 @@ enum rc			 delay_mark_save(struct delay_mark *m, struct err *e) MUST_CHECK;
 /* As it is now: the log of a slave that asks may be behind it, and the slave finds that out by the log's end when it takes over. */
 void			 delay_mark_put_json(const struct delay_mark *m, struct buf *out);
 
+/*
+ * A slave takes over what its master says (the body of code 45) and keeps it in its file; false: it is no such thing.
+ * delay_mark_begin when it becomes the master itself: the walk over the log's tail starts at the end that was named last.
+ */
+bool			 delay_mark_follow(struct delay_mark *m, const json_t *said);
+void			 delay_mark_begin(struct delay_mark *m);
+
 /* What a copy's record has in preparedTransactionOffset: below zero, which no transaction has. */
 int64_t			 delay_mark_of(int level, int64_t queue_offset);
 /* False: this is no delivered copy. */

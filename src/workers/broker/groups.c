@@ -352,6 +352,16 @@ group_update(struct groups *g, json_t *config, struct err *e)
 	return cfgfile_save(g->file, e);
 }
 
+/* Others of the turn may still hold it. */
+static void
+take_out(struct groups *g, struct entry *e)
+{
+	HASH_DEL(g->table, e);
+	e->next_removed = g->removed;
+	g->removed = e;
+	ev_timer_again(g->b->w->loop, &g->removed_timer);
+}
+
 bool
 group_remove(struct groups *g, struct slice name)
 {
@@ -359,14 +369,51 @@ group_remove(struct groups *g, struct slice name)
 
 	if (e == NULL)
 		return false;
-	HASH_DEL(g->table, e);
 	json_object_del(g->forbidden, e->g.name);
-	e->next_removed = g->removed;
-	g->removed = e;
-	ev_timer_again(g->b->w->loop, &g->removed_timer);
+	take_out(g, e);
 	data_version_next(&g->version);
 	cfgfile_save_or_say(g->file);
 	return true;
+}
+
+/* ---- a slave's table is its master's */
+
+static void
+take_group(struct groups *g, struct slice name, const json_t *config)
+{
+	struct entry *e = find(g, name);
+
+	if (name.n == 0 || name.n > NAME_MAX_BYTES || !json_is_object(config))
+		return;
+	if (e == NULL) {
+		e = entry_new(name);
+		TABLE_ADD(g->table, g.name, e);
+	}
+	read_config(&e->g, config);
+	read_rest(&e->g, config, "attributes");
+}
+
+void
+groups_take(struct groups *g, const json_t *wrapper)
+{
+	json_t *table = json_object_get(wrapper, "subscriptionGroupTable"), *forbidden = json_object_get(wrapper, "forbiddenTable"), *config;
+	struct entry *e, *tmp;
+	const char *name;
+
+	if (!json_is_object(table))
+		return;
+	json_object_foreach(table, name, config)
+		take_group(g, slice_of(name), config);
+	HASH_ITER(hh, g->table, e, tmp)
+		if (json_object_get(table, e->g.name) == NULL)
+			take_out(g, e);
+	if (json_is_object(forbidden)) {
+		json_decref(g->forbidden);
+		g->forbidden = json_deep_copy(forbidden);
+	}
+	(void)make_system_groups(g);
+	data_version_read(&g->version, json_object_get(wrapper, "dataVersion"));
+	cfgfile_changed(g->file);
 }
 
 void

@@ -23,6 +23,8 @@ struct group	*group_find_or_make(struct groups *g, struct slice name);
 /* One SubscriptionGroupConfig as code 200 brings it. RC_INVAL: sentence in e. */
 enum rc		 group_update(struct groups *g, json_t *config, struct err *e) MUST_CHECK;
 bool		 group_remove(struct groups *g, struct slice name);
+/* A slave: the body of code 201 of its master. Groups that the master does not have are dropped. */
+void		 groups_take(struct groups *g, const json_t *wrapper);
 void		 groups_each(struct groups *g, void (*each)(void *arg, struct group *group), void *arg);
 size_t		 groups_count(const struct groups *g);
 const struct data_version *groups_version(const struct groups *g);

@@ -13,6 +13,7 @@ static const int32_t save_delay_ms = 100;
 
 struct modes {
 	struct cfgfile	*file;
+	int64_t		 version; /* one more with each change; of this process' life */
 	json_t		*map;	/* {topic:{group:{"consumerGroup","mode","popShareQueueNum","topic"}}} */
 };
 
@@ -89,5 +90,25 @@ modes_set(struct modes *m, const char *topic, const char *group, const char *mod
 	json_object_set_new(entry, "popShareQueueNum", json_integer(share_queues));
 	json_object_set_new(entry, "topic", json_string(topic));
 	json_object_set_new(groups, group, entry);
+	m->version++;
 	return cfgfile_save(m->file, e);
+}
+
+int64_t
+modes_version(const struct modes *m)
+{
+	return m->version;
+}
+
+void
+modes_take(struct modes *m, const json_t *wrapper)
+{
+	json_t *map = json_object_get(wrapper, "messageRequestModeMap");
+
+	if (!json_is_object(map) || json_equal(map, m->map))
+		return;
+	json_decref(m->map);
+	m->map = json_deep_copy(map);
+	m->version++;
+	cfgfile_changed(m->file);
 }

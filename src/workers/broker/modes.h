@@ -12,6 +12,10 @@ void		 modes_free(struct modes **m);
 /* Saved before it returns. */
 enum rc		 modes_set(struct modes *m, const char *topic, const char *group, const char *mode, int32_t share_queues,
 		    struct err *e) MUST_CHECK;
+/* Moves on with each change; of this process' life only. */
+int64_t		 modes_version(const struct modes *m);
+/* A slave: the body of code 402 of its master. */
+void		 modes_take(struct modes *m, const json_t *wrapper);
 void		 modes_put_json(struct modes *m, struct buf *out); /* file, and body of code 402 */
 
 #endif

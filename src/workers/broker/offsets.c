@@ -11,33 +11,10 @@
 #include "workers/broker/offsets.h"
 
 #include "common/clock.h"
-#include "workers/broker/cfgfile.h"
-#include "workers/broker/topics.h"
+#include "workers/broker/offsets_int.h"
 
 #define QUEUE_ID_LIMIT	65536	/* beyond it nothing is kept: the array would grow at a peer's will */
 #define BUCKETS_FIRST	256
-
-struct entry { /* one group and topic */
-	struct entry	*next;	/* in its bucket */
-	uint64_t	 hash;
-	char		*group, *topic;
-	size_t		 group_len, topic_len;
-	int32_t		 slots;		/* of each array */
-	int32_t		 stored;	/* how many of offset[] are not -1 */
-	int64_t		*offset;
-	int64_t		*pulled;
-	int64_t		*reset;		/* pending ones; NULL: none of this entry */
-};
-
-struct offsets {
-	struct broker	*b;
-	struct cfgfile	*file;
-	struct entry	**buckets;
-	size_t		 bucket_count;	/* a power of two */
-	size_t		 entries;
-	unsigned	 resets;	/* pending ones of all entries */
-	struct data_version version;
-};
 
 /* ---- the table */
 
@@ -66,17 +43,17 @@ hash_of(struct slice group, struct slice topic)
 }
 
 static bool
-is_entry(const struct entry *e, uint64_t hash, struct slice group, struct slice topic)
+is_entry(const struct offset_entry *e, uint64_t hash, struct slice group, struct slice topic)
 {
 	return e->hash == hash && e->group_len == group.n && e->topic_len == topic.n && memcmp(e->group, group.p, group.n) == 0 &&
 	    memcmp(e->topic, topic.p, topic.n) == 0;
 }
 
-static struct entry *
-find(const struct offsets *o, struct slice group, struct slice topic)
+struct offset_entry *
+offsets_find(const struct offsets *o, struct slice group, struct slice topic)
 {
 	uint64_t hash;
-	struct entry *e;
+	struct offset_entry *e;
 
 	if (group.n == 0 || topic.n == 0)
 		return NULL;
@@ -91,11 +68,11 @@ static void
 grow_table(struct offsets *o)
 {
 	size_t count = o->bucket_count * 2;
-	struct entry **buckets = xcalloc(count, sizeof *buckets);
+	struct offset_entry **buckets = xcalloc(count, sizeof *buckets);
 
 	for (size_t i = 0; i < o->bucket_count; i++) {
-		for (struct entry *e = o->buckets[i], *next; e != NULL; e = next) {
-			struct entry **at = &buckets[e->hash & (count - 1)];
+		for (struct offset_entry *e = o->buckets[i], *next; e != NULL; e = next) {
+			struct offset_entry **at = &buckets[e->hash & (count - 1)];
 
 			next = e->next;
 			e->next = *at;
@@ -107,11 +84,11 @@ grow_table(struct offsets *o)
 	o->bucket_count = count;
 }
 
-static struct entry *
+static struct offset_entry *
 find_or_make(struct offsets *o, struct slice group, struct slice topic)
 {
-	struct entry *e = find(o, group, topic);
-	struct entry **at;
+	struct offset_entry *e = offsets_find(o, group, topic);
+	struct offset_entry **at;
 
 	if (LIKELY(e != NULL) || group.n == 0 || topic.n == 0)
 		return e;
@@ -127,22 +104,58 @@ find_or_make(struct offsets *o, struct slice group, struct slice topic)
 	e->next = *at;
 	*at = e;
 	o->entries++;
+	e->changed = o->clock;
+	e->older = o->newest;
+	if (o->newest != NULL)
+		o->newest->newer = e;
+	else
+		o->oldest = e;
+	o->newest = e;
 	return e;
 }
 
 static void
-entry_free(struct entry *e)
+unlink_entry(struct offsets *o, struct offset_entry *e)
+{
+	if (e->newer != NULL)
+		e->newer->older = e->older;
+	else
+		o->newest = e->older;
+	if (e->older != NULL)
+		e->older->newer = e->newer;
+	else
+		o->oldest = e->newer;
+	e->newer = e->older = NULL;
+}
+
+/* It goes to the front of the list: what a slave is to be told stands together there. */
+static void
+note_change(struct offsets *o, struct offset_entry *e)
+{
+	e->changed = ++o->clock;
+	if (LIKELY(o->newest == e))
+		return;
+	unlink_entry(o, e);
+	e->older = o->newest;
+	o->newest->newer = e;
+	o->newest = e;
+}
+
+static void
+entry_free(struct offset_entry *e)
 {
 	free(e->group);
 	free(e->topic);
 	free(e->offset);
 	free(e->pulled);
 	free(e->reset);
+	free(e->back);
+	free(e->own);
 	free(e);
 }
 
-static int64_t *
-grow_array(int64_t *a, int32_t from, int32_t to)
+int64_t *
+offsets_grow_array(int64_t *a, int32_t from, int32_t to)
 {
 	a = xrealloc(a, (size_t)to * sizeof *a);
 	for (int32_t i = from; i < to; i++)
@@ -152,7 +165,7 @@ grow_array(int64_t *a, int32_t from, int32_t to)
 
 /* True: the entry has a place for that queue. */
 static bool
-make_room(struct entry *e, int32_t id)
+make_room(struct offset_entry *e, int32_t id)
 {
 	int32_t slots = e->slots > 0 ? e->slots : 8;
 
@@ -162,28 +175,38 @@ make_room(struct entry *e, int32_t id)
 		return true;
 	while (slots <= id)
 		slots *= 2;
-	e->offset = grow_array(e->offset, e->slots, slots);
-	e->pulled = grow_array(e->pulled, e->slots, slots);
+	e->offset = offsets_grow_array(e->offset, e->slots, slots);
+	e->pulled = offsets_grow_array(e->pulled, e->slots, slots);
 	if (e->reset != NULL)
-		e->reset = grow_array(e->reset, e->slots, slots);
+		e->reset = offsets_grow_array(e->reset, e->slots, slots);
+	if (e->back != NULL)
+		e->back = offsets_grow_array(e->back, e->slots, slots);
+	if (e->own != NULL)
+		e->own = offsets_grow_array(e->own, e->slots, slots);
 	e->slots = slots;
 	return true;
 }
 
-static void
-store(struct offsets *o, struct entry *e, int32_t id, int64_t offset)
+void
+offsets_store(struct offsets *o, struct offset_entry *e, int32_t id, int64_t offset)
 {
 	if (e->offset[id] == offset)
 		return;
 	e->stored += (offset >= 0) - (e->offset[id] >= 0);
+	note_change(o, e);
+	if (UNLIKELY(offset < e->offset[id])) {
+		if (e->back == NULL)
+			e->back = offsets_grow_array(NULL, 0, e->slots);
+		e->back[id] = (int64_t)e->changed;
+	}
 	e->offset[id] = offset;
 	cfgfile_changed(o->file);
 }
 
 /* ---- file */
 
-static void
-put_entry(const struct entry *e, struct buf *out)
+void
+offsets_put_entry(const struct offset_entry *e, const int64_t *of, int64_t above, struct buf *out)
 {
 	bool first = true;
 
@@ -193,7 +216,7 @@ put_entry(const struct entry *e, struct buf *out)
 	buf_put(out, e->group, e->group_len);
 	buf_put_str(out, "\":{");
 	for (int32_t i = 0; i < e->slots; i++) {
-		if (e->offset[i] < 0)
+		if (of[i] <= above)
 			continue;
 		buf_put_str(out, first ? "\"" : ",\"");
 		buf_put_i64(out, i);
@@ -213,16 +236,32 @@ offsets_put_json(struct offsets *o, struct buf *out)
 	data_version_put_json(&o->version, out);
 	buf_put_str(out, ",\"offsetTable\":{");
 	for (size_t i = 0; i < o->bucket_count; i++) {
-		for (const struct entry *e = o->buckets[i]; e != NULL; e = e->next) {
+		for (const struct offset_entry *e = o->buckets[i]; e != NULL; e = e->next) {
 			if (e->stored == 0)
 				continue;
 			if (!first)
 				buf_put_char(out, ',');
 			first = false;
-			put_entry(e, out);
+			offsets_put_entry(e, e->offset, -1, out);
 		}
 	}
-	buf_put_str(out, "}}");
+	buf_put_char(out, '}');
+	if (o->mark != NULL)
+		buf_printf(out, ",\"popLogOffset\":%lld", (long long)o->mark(o->mark_arg));
+	buf_put_char(out, '}');
+}
+
+void
+offsets_set_log_mark(struct offsets *o, int64_t (*mark)(void *arg), void *arg)
+{
+	o->mark = mark;
+	o->mark_arg = arg;
+}
+
+int64_t
+offsets_log_mark(const struct offsets *o)
+{
+	return o->loaded_mark;
 }
 
 static void
@@ -236,8 +275,8 @@ put_file(void *arg, struct buf *out)
 }
 
 /* Names of an entry go into JSON as they are: none that would need escapes gets in. */
-static bool
-plain_names(struct slice group, struct slice topic)
+bool
+offsets_plain_names(struct slice group, struct slice topic)
 {
 	return group.n <= 255 && topic.n <= 255 && topic_name_alphabet(group) && topic_name_alphabet(topic);
 }
@@ -245,7 +284,7 @@ plain_names(struct slice group, struct slice topic)
 static void
 read_queues(struct offsets *o, struct slice group, struct slice topic, json_t *queues)
 {
-	struct entry *e = find_or_make(o, group, topic);
+	struct offset_entry *e = find_or_make(o, group, topic);
 	const char *key;
 	json_t *v;
 
@@ -261,21 +300,27 @@ read_queues(struct offsets *o, struct slice group, struct slice topic, json_t *q
 	}
 }
 
+bool
+offsets_read_key(const char *key, struct slice *group, struct slice *topic)
+{
+	const char *at = strchr(key, '@');
+
+	if (at == NULL)
+		return false;
+	*topic = (struct slice){key, (size_t)(at - key)};
+	*group = slice_of(at + 1);
+	return offsets_plain_names(*group, *topic);
+}
+
 static void
 read_table(struct offsets *o, json_t *table)
 {
+	struct slice topic, group;
 	const char *key;
 	json_t *queues;
 
 	json_object_foreach(table, key, queues) {
-		const char *at = strchr(key, '@');
-		struct slice topic, group;
-
-		if (at == NULL)
-			continue;
-		topic = (struct slice){key, (size_t)(at - key)};
-		group = slice_of(at + 1);
-		if (plain_names(group, topic))
+		if (offsets_read_key(key, &group, &topic))
 			read_queues(o, group, topic, queues);
 		else
 			log_warn("%s: the offsets of %s are left out: no such name can be", cfgfile_path(o->file), key);
@@ -292,8 +337,9 @@ offsets_new(struct broker *b)
 	o->b = b;
 	o->file = cfgfile_new(b, "consumerOffset.json", &b->conf->flushConsumerOffsetInterval, put_file, o);
 	o->bucket_count = BUCKETS_FIRST;
-	o->buckets = xcalloc(o->bucket_count, sizeof(struct entry *));
+	o->buckets = xcalloc(o->bucket_count, sizeof(struct offset_entry *));
 	o->version.timestamp = clock_wall_ms();
+	o->clock = 1; /* 0 is a slave that knows nothing */
 	return o;
 }
 
@@ -309,6 +355,7 @@ offsets_load(struct offsets *o, struct err *e)
 		return rc;
 	data_version_read(&o->version, json_object_get(root, "dataVersion"));
 	read_table(o, json_object_get(root, "offsetTable"));
+	o->loaded_mark = json_get_i64(root, "popLogOffset", 0);
 	json_decref(root);
 	return RC_OK;
 }
@@ -327,8 +374,9 @@ offsets_free(struct offsets **op)
 	if (o == NULL)
 		return;
 	cfgfile_free(&o->file);
+	offsets_forget_gone(o);
 	for (size_t i = 0; i < o->bucket_count; i++) {
-		for (struct entry *e = o->buckets[i], *next; e != NULL; e = next) {
+		for (struct offset_entry *e = o->buckets[i], *next; e != NULL; e = next) {
 			next = e->next;
 			entry_free(e);
 		}
@@ -343,18 +391,18 @@ offsets_free(struct offsets **op)
 int64_t
 offset_get(struct offsets *o, struct slice group, struct slice topic, int32_t id)
 {
-	const struct entry *e = find(o, group, topic);
+	const struct offset_entry *e = offsets_find(o, group, topic);
 
 	return e != NULL && id >= 0 && id < e->slots ? e->offset[id] : -1;
 }
 
 /* The entry with a place for that queue; NULL: nothing is kept for such names or numbers. */
-static struct entry *
-place_for(struct offsets *o, struct slice group, struct slice topic, int32_t id)
+struct offset_entry *
+offsets_place(struct offsets *o, struct slice group, struct slice topic, int32_t id)
 {
-	struct entry *e = find(o, group, topic);
+	struct offset_entry *e = offsets_find(o, group, topic);
 
-	if (UNLIKELY(e == NULL) && plain_names(group, topic) && id >= 0 && id < QUEUE_ID_LIMIT)
+	if (UNLIKELY(e == NULL) && offsets_plain_names(group, topic) && id >= 0 && id < QUEUE_ID_LIMIT)
 		e = find_or_make(o, group, topic);
 	return e != NULL && make_room(e, id) ? e : NULL;
 }
@@ -362,7 +410,7 @@ place_for(struct offsets *o, struct slice group, struct slice topic, int32_t id)
 bool
 offset_commit(struct offsets *o, const char *who, struct slice group, struct slice topic, int32_t id, int64_t offset)
 {
-	struct entry *e = place_for(o, group, topic, id);
+	struct offset_entry *e = offsets_place(o, group, topic, id);
 
 	if (e == NULL || offset < 0)
 		return true;
@@ -371,46 +419,50 @@ offset_commit(struct offsets *o, const char *who, struct slice group, struct sli
 	if (UNLIKELY(offset < e->offset[id]))
 		log_debug("%s moves %s of topic %s queue %d back from %lld to %lld", who, e->group, e->topic, id,
 		    (long long)e->offset[id], (long long)offset);
-	store(o, e, id, offset);
+	offsets_store(o, e, id, offset);
+	if (UNLIKELY(!broker_is_master(o->b)))
+		offsets_note_own(o, e, id);
 	return true;
 }
 
 void
 offset_reset(struct offsets *o, struct slice group, struct slice topic, int32_t id, int64_t offset)
 {
-	struct entry *e = place_for(o, group, topic, id);
+	struct offset_entry *e = offsets_place(o, group, topic, id);
 
 	if (e == NULL || offset < 0)
 		return;
 	if (e->reset == NULL)
-		e->reset = grow_array(NULL, 0, e->slots);
+		e->reset = offsets_grow_array(NULL, 0, e->slots);
 	o->resets += e->reset[id] < 0;
+	o->resets_at = ++o->clock;
 	e->reset[id] = offset;
-	store(o, e, id, offset);
+	offsets_store(o, e, id, offset);
 	log_info("group %s: topic %s queue %d is reset to offset %lld", e->group, e->topic, id, (long long)offset);
 }
 
 int64_t
 offset_take_reset(struct offsets *o, struct slice group, struct slice topic, int32_t id)
 {
-	struct entry *e;
+	struct offset_entry *e;
 	int64_t offset;
 
 	if (LIKELY(o->resets == 0))
 		return -1;
-	e = find(o, group, topic);
+	e = offsets_find(o, group, topic);
 	if (e == NULL || e->reset == NULL || id < 0 || id >= e->slots || e->reset[id] < 0)
 		return -1;
 	offset = e->reset[id];
 	e->reset[id] = -1;
 	o->resets--;
+	o->resets_at = ++o->clock;
 	return offset;
 }
 
 void
 offset_note_pull(struct offsets *o, struct slice group, struct slice topic, int32_t id, int64_t offset)
 {
-	struct entry *e = place_for(o, group, topic, id);
+	struct offset_entry *e = offsets_place(o, group, topic, id);
 
 	if (e != NULL)
 		e->pulled[id] = offset;
@@ -419,7 +471,7 @@ offset_note_pull(struct offsets *o, struct slice group, struct slice topic, int3
 int64_t
 offset_last_pull(struct offsets *o, struct slice group, struct slice topic, int32_t id)
 {
-	const struct entry *e = find(o, group, topic);
+	const struct offset_entry *e = offsets_find(o, group, topic);
 
 	return e != NULL && id >= 0 && id < e->slots ? e->pulled[id] : -1;
 }
@@ -427,7 +479,7 @@ offset_last_pull(struct offsets *o, struct slice group, struct slice topic, int3
 /* ---- all of a kind */
 
 static bool
-next_entry(const struct offsets *o, size_t *bucket, const struct entry **e)
+next_entry(const struct offsets *o, size_t *bucket, const struct offset_entry **e)
 {
 	if (*e != NULL)
 		*e = (*e)->next;
@@ -437,13 +489,13 @@ next_entry(const struct offsets *o, size_t *bucket, const struct entry **e)
 }
 
 static struct slice
-group_of(const struct entry *e)
+group_of(const struct offset_entry *e)
 {
 	return (struct slice){e->group, e->group_len};
 }
 
 static struct slice
-topic_of(const struct entry *e)
+topic_of(const struct offset_entry *e)
 {
 	return (struct slice){e->topic, e->topic_len};
 }
@@ -451,7 +503,7 @@ topic_of(const struct entry *e)
 void
 offsets_each_topic_of(struct offsets *o, struct slice group, void (*each)(void *arg, struct slice topic), void *arg)
 {
-	const struct entry *e = NULL;
+	const struct offset_entry *e = NULL;
 	size_t bucket = 0;
 
 	while (next_entry(o, &bucket, &e))
@@ -462,7 +514,7 @@ offsets_each_topic_of(struct offsets *o, struct slice group, void (*each)(void *
 void
 offsets_each_group_of(struct offsets *o, struct slice topic, void (*each)(void *arg, struct slice group), void *arg)
 {
-	const struct entry *e = NULL;
+	const struct offset_entry *e = NULL;
 	size_t bucket = 0;
 
 	while (next_entry(o, &bucket, &e))
@@ -474,7 +526,7 @@ void
 offsets_each_group(struct offsets *o, void (*each)(void *arg, struct slice group), void *arg)
 {
 	json_t *seen = json_object();
-	const struct entry *e = NULL;
+	const struct offset_entry *e = NULL;
 	size_t bucket = 0;
 
 	while (next_entry(o, &bucket, &e)) {
@@ -489,23 +541,23 @@ offsets_each_group(struct offsets *o, void (*each)(void *arg, struct slice group
 void
 offsets_clone(struct offsets *o, struct slice src, struct slice dest, struct slice topic)
 {
-	const struct entry *from = find(o, src, topic);
-	struct entry *to;
+	const struct offset_entry *from = offsets_find(o, src, topic);
+	struct offset_entry *to;
 
-	if (from == NULL || from->stored == 0 || slice_eq(src, dest) || !plain_names(dest, topic))
+	if (from == NULL || from->stored == 0 || slice_eq(src, dest) || !offsets_plain_names(dest, topic))
 		return;
 	to = find_or_make(o, dest, topic);
 	if (to == NULL || !make_room(to, from->slots - 1))
 		return;
 	for (int32_t i = 0; i < to->slots; i++)
-		store(o, to, i, i < from->slots ? from->offset[i] : -1);
+		offsets_store(o, to, i, i < from->slots ? from->offset[i] : -1);
 }
 
 static void
 remove_matching(struct offsets *o, struct slice group, struct slice topic)
 {
 	for (size_t i = 0; i < o->bucket_count; i++) {
-		for (struct entry **at = &o->buckets[i], *e; (e = *at) != NULL;) {
+		for (struct offset_entry **at = &o->buckets[i], *e; (e = *at) != NULL;) {
 			if ((group.n > 0 && !slice_eq(group_of(e), group)) || (topic.n > 0 && !slice_eq(topic_of(e), topic))) {
 				at = &e->next;
 				continue;
@@ -516,6 +568,7 @@ remove_matching(struct offsets *o, struct slice group, struct slice topic)
 			if (e->stored > 0)
 				cfgfile_changed(o->file);
 			o->entries--;
+			unlink_entry(o, e);
 			entry_free(e);
 		}
 	}
@@ -524,13 +577,17 @@ remove_matching(struct offsets *o, struct slice group, struct slice topic)
 void
 offsets_remove_topic(struct offsets *o, struct slice topic)
 {
-	if (topic.n > 0)
-		remove_matching(o, SLICE_NONE, topic);
+	if (topic.n == 0)
+		return;
+	remove_matching(o, SLICE_NONE, topic);
+	offsets_note_gone(o, SLICE_NONE, topic);
 }
 
 void
 offsets_remove_group(struct offsets *o, struct slice group)
 {
-	if (group.n > 0)
-		remove_matching(o, group, SLICE_NONE);
+	if (group.n == 0)
+		return;
+	remove_matching(o, group, SLICE_NONE);
+	offsets_note_gone(o, group, SLICE_NONE);
 }

@@ -30,6 +30,31 @@ void		 offsets_each_group(struct offsets *o, void (*each)(void *arg, struct slic
 void		 offsets_clone(struct offsets *o, struct slice src, struct slice dest, struct slice topic);
 void		 offsets_remove_topic(struct offsets *o, struct slice topic);
 void		 offsets_remove_group(struct offsets *o, struct slice group);
+/*
+ * The place in the log up to which pops have moved the offsets goes into the file, as "popLogOffset"; the original passes over it. mark
+ * is called when the file is written; NULL: none any more.
+ */
+void		 offsets_set_log_mark(struct offsets *o, int64_t (*mark)(void *arg), void *arg);
+/* What the file said when it was loaded; 0: nothing. */
+int64_t		 offsets_log_mark(const struct offsets *o);
 void		 offsets_put_json(struct offsets *o, struct buf *out);	/* file, and body of code 43 */
+
+/*
+ * ---- between master and slave (offsets_sync.c). Merging moves an offset forward only: whichever side is behind was not told
+ * yet, or has lost its last seconds in a crash. What went back on the master on purpose (a reset, a consumer that seeks) is
+ * told apart from that, and so is what was removed.
+ */
+/* Grows with each change; never 0. Of this process' life only. */
+uint64_t	 offsets_clock(const struct offsets *o);
+/* What changed since the clock said `since` (0: all there is), as members of a JSON object: "offsets", "back", "gone", "pending". */
+void		 offsets_put_changes(struct offsets *o, uint64_t since, struct buf *out);
+/* The slave's side of it. Members may be missing, other content is left out. */
+void		 offsets_take_changes(struct offsets *o, const json_t *changes);
+/* Merges a table as it stands in the file and in the body of code 43. */
+void		 offsets_merge(struct offsets *o, const json_t *table);
+/* A slave: {"topic@group":{"0":5}} of what clients have committed here and the master is not known to have. False: nothing. */
+bool		 offsets_put_own(struct offsets *o, struct buf *out);
+/* The master has that table now. */
+void		 offsets_own_told(struct offsets *o, const json_t *table);
 
 #endif

@@ -27,6 +27,7 @@ struct lock_group {
 
 struct orderly {
 	struct lock_group *groups;
+	int64_t		 version;
 };
 
 static bool
@@ -118,6 +119,7 @@ orderly_lock(struct orderly *o, struct slice group, const struct mq_name *mq, st
 		l->mq = key;
 		l->client_id = xslicedup(client_id);
 		TABLE_ADD(g->locks, mq, l);
+		o->version++;
 	} else {
 		free(key);
 		if (!slice_is(client_id, l->client_id)) {
@@ -127,6 +129,7 @@ orderly_lock(struct orderly *o, struct slice group, const struct mq_name *mq, st
 			    l->client_id, (int)client_id.n, client_id.p);
 			free(l->client_id);
 			l->client_id = xslicedup(client_id);
+			o->version++;
 		}
 	}
 	l->renewed_ms = clock_mono_ms();
@@ -145,8 +148,10 @@ orderly_unlock(struct orderly *o, struct slice group, const struct mq_name *mq, 
 	key = lock_key(mq);
 	HASH_FIND_STR(g->locks, key, l);
 	free(key);
-	if (l != NULL && slice_is(client_id, l->client_id))
+	if (l != NULL && slice_is(client_id, l->client_id)) {
 		lock_remove(g, l);
+		o->version++;
+	}
 	if (g->locks == NULL)
 		group_remove_all(o, g);
 }
@@ -170,8 +175,89 @@ orderly_remove_group(struct orderly *o, struct slice group)
 {
 	struct lock_group *g = find_group(o, group);
 
-	if (g != NULL)
+	if (g == NULL)
+		return;
+	group_remove_all(o, g);
+	o->version++;
+}
+
+/* ---- between master and slave */
+
+int64_t
+orderly_version(const struct orderly *o)
+{
+	return o->version;
+}
+
+static void
+put_group(const struct lock_group *g, struct buf *out)
+{
+	bool first = true;
+
+	buf_put_json(out, slice_of(g->name));
+	buf_put_str(out, ":{");
+	for (const struct lock *l = g->locks; l != NULL; l = l->hh.next) {
+		if (!live(l))
+			continue;
+		if (!first)
+			buf_put_char(out, ',');
+		first = false;
+		buf_put_json(out, slice_of(l->mq));
+		buf_put_char(out, ':');
+		buf_put_json(out, slice_of(l->client_id));
+	}
+	buf_put_char(out, '}');
+}
+
+void
+orderly_put_json(struct orderly *o, struct buf *out)
+{
+	buf_put_char(out, '{');
+	for (const struct lock_group *g = o->groups; g != NULL; g = g->hh.next) {
+		if (g != o->groups)
+			buf_put_char(out, ',');
+		put_group(g, out);
+	}
+	buf_put_char(out, '}');
+}
+
+static void
+take_lock(struct lock_group *g, const char *mq, const char *client_id)
+{
+	struct lock *l = xcalloc(1, sizeof *l);
+
+	l->mq = xstrdup(mq);
+	l->client_id = xstrdup(client_id);
+	l->renewed_ms = clock_mono_ms();
+	TABLE_ADD(g->locks, mq, l);
+}
+
+void
+orderly_take(struct orderly *o, const json_t *locks)
+{
+	struct lock_group *g, *tmp;
+	const char *name, *mq;
+	json_t *of_group, *client;
+
+	HASH_ITER(hh, o->groups, g, tmp)
 		group_remove_all(o, g);
+	json_object_foreach((json_t *)(uintptr_t)locks, name, of_group) {
+		if (*name == '\0' || json_object_size(of_group) == 0)
+			continue;
+		g = find_or_make_group(o, slice_of(name));
+		json_object_foreach(of_group, mq, client)
+			if (json_is_string(client))
+				take_lock(g, mq, json_string_value(client));
+	}
+	o->version++;
+}
+
+void
+orderly_renew_all(struct orderly *o)
+{
+	for (struct lock_group *g = o->groups; g != NULL; g = g->hh.next)
+		for (struct lock *l = g->locks; l != NULL; l = l->hh.next)
+			l->renewed_ms = clock_mono_ms();
 }
 
 void
@@ -183,8 +269,10 @@ orderly_expire(struct orderly *o)
 	HASH_ITER(hh, o->groups, g, gtmp)
 	{
 		HASH_ITER(hh, g->locks, l, ltmp)
-			if (!live(l))
+			if (!live(l)) {
 				lock_remove(g, l);
+				o->version++;
+			}
 		if (g->locks == NULL)
 			group_remove_all(o, g);
 	}

@@ -20,6 +20,14 @@ void		 orderly_unlock(struct orderly *o, struct slice group, const struct mq_nam
 /* Some client holds a live lock of the group: its failed messages go to the dead letters. */
 bool		 orderly_group_locked(struct orderly *o, struct slice group);
 void		 orderly_remove_group(struct orderly *o, struct slice group);
+/* Moves on when a queue gets another holder or none; of this process' life only. */
+int64_t		 orderly_version(const struct orderly *o);
+/* {"group":{"queueId topic brokerName":"clientId"}} */
+void		 orderly_put_json(struct orderly *o, struct buf *out);
+/* A slave: its table becomes that one. */
+void		 orderly_take(struct orderly *o, const json_t *locks);
+/* A slave becomes master: whoever held a queue holds it as if renewed now, for the renewals went to the old master. */
+void		 orderly_renew_all(struct orderly *o);
 /* Drops locks that are long over (once a minute). */
 void		 orderly_expire(struct orderly *o);
 

@@ -8,6 +8,7 @@
 #include "workers/broker/cold.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/slave.h"
 
 #include "common/clock.h"
 
@@ -27,6 +28,7 @@ struct pass {
 	struct subscription *own;	/* made from the request's text; NULL: the heartbeat's or "all" */
 	struct sql_filter *own_sql;	/* a reference; so */
 	struct tag_filter filter;
+	bool		 to_master;	/* of a slave: the consumer is sent there */
 };
 
 /* ---- header */
@@ -377,7 +379,7 @@ code_of(enum get_status status, int64_t asked)
 static int64_t
 suggested_broker(const struct pass *s, const struct get_result *r)
 {
-	if (!s->b->conf->slaveReadEnable)
+	if (!s->b->conf->slaveReadEnable || s->to_master)
 		return 0;
 	return r->suggest_slave ? s->group->slow_broker_id : s->group->broker_id;
 }
@@ -435,7 +437,7 @@ commit_offset(struct pass *s, int64_t next)
 	const struct pull *p = s->p;
 
 	offset_note_pull(s->b->offsets, p->group, p->topic, p->queue_id, next);
-	if (p->first && (p->sys_flag & PULL_COMMIT) && p->commit_offset >= 0 && broker_is_master(s->b))
+	if (p->first && (p->sys_flag & PULL_COMMIT) && p->commit_offset >= 0)
 		(void)offset_commit(s->b->offsets, s->c->peer_text, p->group, p->topic, p->queue_id, p->commit_offset);
 }
 
@@ -450,10 +452,18 @@ code_on_slave(struct pass *s, struct get_result *r, int code)
 	return RES_PULL_RETRY_IMMEDIATELY;
 }
 
+/* While the master is there, a slave serves those that lag behind the master's memory, and sends all others back to it. */
+static int
+code_beside_master(struct pass *s, const struct get_result *r, int code)
+{
+	s->to_master = !broker_is_master(s->b) && !r->suggest_slave && slave_master_is_there(s->b->slave);
+	return s->to_master && code != RES_SUCCESS ? RES_PULL_RETRY_IMMEDIATELY : code;
+}
+
 static void
 finish(struct pass *s, struct store_queue *q, struct get_result *r)
 {
-	int code = code_on_slave(s, r, code_of(r->status, s->p->offset));
+	int code = code_beside_master(s, r, code_on_slave(s, r, code_of(r->status, s->p->offset)));
 
 	commit_offset(s, r->next);
 	if (code == RES_PULL_NOT_FOUND && hold_it(s, q))

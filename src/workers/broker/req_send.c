@@ -364,6 +364,19 @@ send_batch(struct send *s)
 	fill_pending(s, p);
 }
 
+/* Fewer copies than minInSyncReplicas: the original does not even store what would be waited for. */
+static bool
+enough_copies(struct send *s)
+{
+	const struct broker_conf *conf = s->b->conf;
+
+	if (LIKELY(conf->brokerRole != ROLE_SYNC_MASTER) || s->p.no_wait ||
+	    atomic_load_explicit(&s->b->w->shm->ha.slaves_in_sync, memory_order_relaxed) + 1 >= conf->minInSyncReplicas)
+		return true;
+	send_refuse(s->b, s->c, &s->id, RES_SYSTEM_ERROR, "in-sync replicas not enough");
+	return false;
+}
+
 void
 req_send(struct broker *b, struct conn *c, struct command *cmd)
 {
@@ -375,6 +388,8 @@ req_send(struct broker *b, struct conn *c, struct command *cmd)
 	if ((s.topic = send_check(b, c, &s.id, &s.h, &s.queue_id)) == NULL)
 		return;
 	send_props_scan(s.h.props, &s.p);
+	if (!enough_copies(&s))
+		return;
 	if (UNLIKELY(s.h.batch))
 		send_batch(&s);
 	else

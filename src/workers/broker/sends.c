@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "workers/broker/brstats.h"
 #include "workers/broker/reply.h"
+#include "workers/broker/role.h"
 #include "workers/broker/send.h"
 #include "workers/broker/waiters.h"
 
@@ -321,8 +322,8 @@ sends_commit(struct sends *s)
 	began = clock_mono_us();
 	rc = store_commit(s->b->store, &e);
 	note_time(s->b, clock_mono_us() - began);
-	if (UNLIKELY(rc == RC_OK && s->b->failed)) {
-		err_set(&e, "%s", s->b->failed_why);
+	if (UNLIKELY(rc == RC_OK && (s->b->failed || role_is_fenced(s->b)))) {
+		err_set(&e, "%s", s->b->failed ? s->b->failed_why : role_refusal(s->b));
 		rc = RC_BUSY;
 	}
 	t = take_lines(s);

@@ -16,12 +16,15 @@
 #include "workers/broker/daily.h"
 #include "workers/broker/delay.h"
 #include "workers/broker/filters.h"
+#include "workers/broker/followers.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/role.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
+#include "workers/broker/slave.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
@@ -109,6 +112,8 @@ make_parts(struct broker *b)
 	b->delay = delay_new(b);
 	b->timer = timer_new(b);
 	b->txn = txn_new(b);
+	b->followers = followers_new(b);
+	b->slave = slave_new(b);
 }
 
 static void
@@ -134,6 +139,8 @@ free_parts(struct broker *b)
 	cold_free(&b->cold);
 	waiters_free(&b->waiters);
 	sends_free(&b->sends);
+	slave_free(&b->slave);
+	followers_free(&b->followers);
 	siblings_free(&b->siblings);
 	announce_free(&b->announce);
 	clients_free(&b->clients);
@@ -172,6 +179,7 @@ broker_new(struct worker *w)
 	b->w = w;
 	b->conf = &w->node->conf;
 	b->boot_ms = clock_wall_ms();
+	role_begin(b);
 	b->accept_ms = b->conf->startAcceptSendRequestTimeStamp;
 	broker_attach(b);
 	set_store_host(b);
@@ -196,6 +204,7 @@ broker_start(struct worker *w)
 	broker_watch_turns(b);
 	listen_on(b);
 	announce_start(b->announce);
+	slave_start(b->slave);
 	log_info("serves %s at %s, store %s, from log offset %lld to %lld", b->conf->brokerName, b->store_host_text,
 	    b->conf->storePathRootDir, (long long)pos_read(&w->shm->clean.min), (long long)pos_read(&w->shm->broker.appended));
 	worker_ready(w);

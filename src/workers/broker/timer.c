@@ -540,17 +540,47 @@ timer_new(struct broker *b)
 	return t;
 }
 
-enum rc
-timer_load(struct timer *t, struct err *e)
+static void
+begin(struct timer *t)
 {
 	const struct timer_place *p = timer_mark_place(t->mark);
-	enum rc rc = timer_mark_load(t->mark, e);
 
 	t->next = p->low;
 	t->done_ms = p->done_ms;
 	t->done_at = p->done_at;
 	t->start_end = pos_read(&t->b->w->shm->broker.appended);
+}
+
+enum rc
+timer_load(struct timer *t, struct err *e)
+{
+	enum rc rc = timer_mark_load(t->mark, e);
+
+	begin(t);
 	return rc;
+}
+
+void
+timer_follow(struct timer *t, struct slice page)
+{
+	if (!broker_is_master(t->b) && !timer_mark_follow(t->mark, page))
+		log_warn("the master's progress of timer messages cannot be read");
+}
+
+void
+timer_put_page(const struct timer *t, struct buf *out)
+{
+	timer_mark_put_page(t->mark, out);
+}
+
+void
+timer_promote(struct timer *t)
+{
+	if (t->scanned)
+		return;
+	timer_mark_begin(t->mark);
+	begin(t);
+	t->wanted = true;
 }
 
 void

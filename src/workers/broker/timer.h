@@ -18,6 +18,12 @@ struct timer	*timer_new(struct broker *b);
 /* The store is open. RC_IO: config/timercheck cannot be read, sentence in e. */
 enum rc		 timer_load(struct timer *t, struct err *e) MUST_CHECK;
 void		 timer_free(struct timer **t);
+/* A slave: the body of code 60 of its master, or the whole page of one of ours. */
+void		 timer_follow(struct timer *t, struct slice page);
+/* A slave became a master: delivery begins, behind what its last master has delivered. */
+void		 timer_promote(struct timer *t);
+/* What timer_follow takes. */
+void		 timer_put_page(const struct timer *t, struct buf *out);
 
 /* Something has come into the timer queue. */
 void		 timer_arrived(struct timer *t);

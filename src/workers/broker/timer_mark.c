@@ -45,6 +45,7 @@ struct timer_mark {
 	struct cfgfile *file;
 	struct timer_place saved, next; /* what the file says; what it will, when the log is flushed up to there */
 	bool waiting;                   /* `next` waits */
+	bool ours;                      /* the place is one of this broker's making */
 	bool original;                  /* the place is one of the original: by TIMER_OUT_MS */
 	bool scanned, settled, kept;
 	int64_t scan_at, scan_began_ms, asked_ms;
@@ -85,18 +86,11 @@ get64(const char *page, size_t at)
 }
 
 static void
-fill_page(const struct timer_mark *m, char page[FILE_BYTES])
+fill_ours(const struct timer_mark *m, char page[FILE_BYTES])
 {
 	const struct timer_place *p = &m->saved;
 	const int64_t ours[] = {p->log_end, p->read_to, p->low, p->done_ms, p->done_at};
 
-	memset(page, 0, FILE_BYTES);
-	put64(page, OFF_READ_MS, p->done_ms);
-	put64(page, OFF_QUEUE, p->low);
-	put64(page, OFF_MASTER, p->low);
-	put64(page, OFF_STATE, m->version.state_version);
-	put64(page, OFF_STAMP, m->version.timestamp);
-	put64(page, OFF_COUNTER, m->version.counter);
 	put64(page, OFF_MAGIC, (int64_t)MAGIC);
 	for (size_t i = 0; i < COUNT_OF(ours); i++)
 		put64(page, OFF_OURS + 8 * i, ours[i]);
@@ -104,6 +98,23 @@ fill_page(const struct timer_mark *m, char page[FILE_BYTES])
 	for (unsigned i = 0; i < p->excepted; i++)
 		put64(page, OFF_EXCEPT + 8 * (size_t)i, p->except[i]);
 	put64(page, OFF_CRC, crc32_of(page, OFF_CRC));
+}
+
+/* A place of the original, which a slave keeps for its master, stays one of the original. */
+static void
+fill_page(const struct timer_mark *m, char page[FILE_BYTES])
+{
+	int64_t queue = m->original ? m->saved.read_to : m->saved.low;
+
+	memset(page, 0, FILE_BYTES);
+	put64(page, OFF_READ_MS, m->saved.done_ms);
+	put64(page, OFF_QUEUE, queue);
+	put64(page, OFF_MASTER, queue);
+	put64(page, OFF_STATE, m->version.state_version);
+	put64(page, OFF_STAMP, m->version.timestamp);
+	put64(page, OFF_COUNTER, m->version.counter);
+	if (!m->original)
+		fill_ours(m, page);
 }
 
 void
@@ -184,6 +195,19 @@ go_back(struct timer_mark *m)
 	m->saved.low = 0;
 }
 
+/* Where the walk begins, by the log as it is now. */
+static void
+set_scan(struct timer_mark *m)
+{
+	m->scan_began_ms = clock_mono_ms();
+	if (m->saved.log_end <= log_end(m)) {
+		m->scan_at = MAX_OF(m->saved.log_end, pos_read(&m->b->w->shm->clean.min));
+		return;
+	}
+	go_back(m);
+	m->scan_at = log_end(m);
+}
+
 static void
 read_ours(struct timer_mark *m, const char *page)
 {
@@ -197,11 +221,7 @@ read_ours(struct timer_mark *m, const char *page)
 	p->excepted = (unsigned)get64(page, OFF_EXCEPTED);
 	for (unsigned i = 0; i < p->excepted; i++)
 		p->except[i] = get64(page, OFF_EXCEPT + 8 * (size_t)i);
-	m->scan_at = MAX_OF(p->log_end, pos_read(&m->b->w->shm->clean.min));
-	if (p->log_end <= log_end(m))
-		return;
-	go_back(m);
-	m->scan_at = log_end(m);
+	m->ours = true;
 }
 
 /* It keeps no lowest place: its queue is read from the first message that is left. */
@@ -211,7 +231,6 @@ read_originals(struct timer_mark *m, const char *page)
 	m->original = true;
 	m->saved.done_ms = get64(page, OFF_READ_MS);
 	m->saved.read_to = get64(page, OFF_QUEUE);
-	m->scan_at = log_end(m);
 	log_info(
 	    "%s is of another broker: timer messages that it had read and that were due at %lld count as delivered",
 	    cfgfile_path(m->file), (long long)m->saved.done_ms);
@@ -225,26 +244,68 @@ begin_without(struct timer_mark *m)
 	m->scan_at = end - min <= SCAN_MISSING ? min : end;
 }
 
+/* False: it is no such page. */
+static bool
+read_page(struct timer_mark *m, struct slice page)
+{
+	if (page.n < TIMER_CHECK_BODY)
+		return false;
+	m->version =
+	    (struct data_version){get64(page.p, OFF_COUNTER), get64(page.p, OFF_STAMP), get64(page.p, OFF_STATE)};
+	m->ours = m->original = false;
+	if (is_ours(page.p, page.n))
+		read_ours(m, page.p);
+	else
+		read_originals(m, page.p);
+	return true;
+}
+
+void
+timer_mark_begin(struct timer_mark *m)
+{
+	m->scan_began_ms = clock_mono_ms();
+	if (m->ours)
+		set_scan(m);
+	else if (m->original)
+		m->scan_at = log_end(m);
+	else
+		begin_without(m);
+}
+
 enum rc
 timer_mark_load(struct timer_mark *m, struct err *e)
 {
 	struct buf page = {0};
 	enum rc rc = file_read(cfgfile_path(m->file), FILE_BYTES * 2, &page, e);
 
-	m->scan_began_ms = clock_mono_ms();
-	if (rc == RC_OK && page.len >= TIMER_CHECK_BODY) {
-		m->version = (struct data_version){get64(page.p, OFF_COUNTER), get64(page.p, OFF_STAMP),
-						   get64(page.p, OFF_STATE)};
-		if (is_ours(page.p, page.len))
-			read_ours(m, page.p);
-		else
-			read_originals(m, page.p);
-	} else if (rc == RC_OK || rc == RC_NOTFOUND) {
-		begin_without(m);
-		rc = RC_OK;
-	}
+	if (rc == RC_OK)
+		(void)read_page(m, buf_slice(&page));
 	buf_free(&page);
-	return rc;
+	timer_mark_begin(m);
+	return rc == RC_NOTFOUND ? RC_OK : rc;
+}
+
+/* ---- a slave: the master delivers, and says how far */
+
+void
+timer_mark_put_page(const struct timer_mark *m, struct buf *out)
+{
+	char page[FILE_BYTES];
+
+	fill_page(m, page);
+	buf_put(out, page, FILE_BYTES);
+}
+
+bool
+timer_mark_follow(struct timer_mark *m, struct slice page)
+{
+	struct timer_place before = m->saved;
+
+	if (!read_page(m, page))
+		return false;
+	if (memcmp(&before, &m->saved, sizeof(before)) != 0)
+		cfgfile_changed(m->file);
+	return true;
 }
 
 /* ---- the log's tail */

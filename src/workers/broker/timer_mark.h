@@ -52,8 +52,15 @@ bool			 timer_mark_second(struct timer_mark *m);
 void			 timer_mark_take(struct timer_mark *m, const struct timer_place *p);
 /* Now, for the end; the log is or will be synced as it is. RC_FULL, RC_IO. */
 enum rc			 timer_mark_save(struct timer_mark *m, const struct timer_place *p, struct err *e) MUST_CHECK;
-/* Body of code 60. */
+/* Body of code 60, and the whole page for a slave of ours. */
 void			 timer_mark_put_body(const struct timer_mark *m, struct buf *out);
+void			 timer_mark_put_page(const struct timer_mark *m, struct buf *out);
+/*
+ * A slave takes over either of them and keeps it in its file; false: it is no such thing. timer_mark_begin when it becomes the
+ * master itself: the walk over the log's tail starts by the place that was named last.
+ */
+bool			 timer_mark_follow(struct timer_mark *m, struct slice page);
+void			 timer_mark_begin(struct timer_mark *m);
 
 /* What a copy's record has in preparedTransactionOffset. */
 int64_t			 timer_mark_of(int64_t queue_offset);

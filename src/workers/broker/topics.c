@@ -481,6 +481,17 @@ topic_update(struct topics *t, const struct topic *wanted, struct slice attribut
 	return cfgfile_save(t->file, e);
 }
 
+/* Others of the turn may still hold it. */
+static void
+take_out(struct topics *t, struct entry *e)
+{
+	HASH_DEL(t->table, e);
+	forget_queues(&e->t);
+	e->next_removed = t->removed;
+	t->removed = e;
+	ev_timer_again(t->b->w->loop, &t->removed_timer);
+}
+
 bool
 topic_remove(struct topics *t, struct slice name)
 {
@@ -488,15 +499,61 @@ topic_remove(struct topics *t, struct slice name)
 
 	if (e == NULL)
 		return false;
-	HASH_DEL(t->table, e);
-	forget_queues(&e->t);
-	e->next_removed = t->removed;
-	t->removed = e;
-	ev_timer_again(t->b->w->loop, &t->removed_timer);
+	take_out(t, e);
 	data_version_next(&t->version);
 	cfgfile_save_or_say(t->file);
 	announce_changed(t->b->announce);
 	return true;
+}
+
+/* ---- a slave's table is its master's */
+
+static void
+take_topic(struct topics *t, struct slice name, const json_t *config)
+{
+	struct entry *e = find(t, name);
+
+	if (name.n == 0 || name.n > RETRY_NAME_MAX_BYTES || !json_is_object(config))
+		return;
+	if (e == NULL) {
+		e = entry_new(name);
+		add(t, e);
+	}
+	topic_read_json(&e->t, config);
+	forget_queues(&e->t);
+}
+
+static void
+drop_others(struct topics *t, const json_t *table)
+{
+	struct entry *e, *tmp;
+
+	HASH_ITER(hh, t->table, e, tmp)
+	{
+		if (json_object_get(table, e->t.name) != NULL)
+			continue;
+		log_info("topic %s was deleted at the master: its queues go here too", e->t.name);
+		store_topic_delete(t->b->store, e->t.name_slice);
+		take_out(t, e);
+	}
+}
+
+void
+topics_take(struct topics *t, const json_t *wrapper, bool drop)
+{
+	json_t *table = json_object_get(wrapper, "topicConfigTable"), *config;
+	const char *name;
+
+	if (!json_is_object(table))
+		return;
+	json_object_foreach(table, name, config)
+		take_topic(t, slice_of(name), config);
+	if (drop)
+		drop_others(t, table);
+	(void)make_system_topics(t);
+	data_version_read(&t->version, json_object_get(wrapper, "dataVersion"));
+	cfgfile_changed(t->file);
+	announce_changed(t->b->announce);
 }
 
 void

@@ -61,6 +61,11 @@ void		 topic_read_json(struct topic *topic, const json_t *o);
 void		 topic_set_order(struct topics *t, struct topic *topic, bool order);
 /* Body of code 21, which registration also uses; perm_mask is ANDed to each perm when it is not 6. */
 void		 topics_put_wrapper_json(struct topics *t, int32_t perm_mask, struct buf *out);
+/*
+ * A slave: the body of code 21 of its master. drop: what the master does not have goes, queues and all; only right while our log
+ * is a copy of that master's.
+ */
+void		 topics_take(struct topics *t, const json_t *wrapper, bool drop);
 /* NULL if the name is good, else the original's words for code 29. */
 const char	*topic_name_fault(struct slice name, struct err *e);
 /* Only letters, digits and %|-_ : topics and groups. */

@@ -248,13 +248,28 @@ waiters_release(struct waiters *w, int64_t safe)
 		resume_all(w);
 }
 
+bool
+waiters_kept_here(const struct broker *b, int64_t end)
+{
+	return b->conf->flushDiskType != FLUSH_SYNC || store_flushed_position(b->store) >= end;
+}
+
+void
+waiters_release_alone(struct waiters *w)
+{
+	while (w->count > 0 && waiters_kept_here(w->b, first(w)->end))
+		answer_first(w, RES_SLAVE_NOT_AVAILABLE);
+	if (UNLIKELY(w->paused_count > 0))
+		resume_all(w);
+}
+
 /* What has not happened in time to the record that ends there. */
 static int
 late_code(const struct broker *b, int64_t end)
 {
-	if (b->conf->flushDiskType == FLUSH_SYNC && store_flushed_position(b->store) < end)
+	if (!waiters_kept_here(b, end))
 		return RES_FLUSH_DISK_TIMEOUT;
-	return atomic_load(&b->w->shm->ha.slaves) == 0 ? RES_SLAVE_NOT_AVAILABLE : RES_FLUSH_SLAVE_TIMEOUT;
+	return store_lacks_copies(b->store) ? RES_SLAVE_NOT_AVAILABLE : RES_FLUSH_SLAVE_TIMEOUT;
 }
 
 void

@@ -16,6 +16,10 @@ void		 waiters_free(struct waiters **w);
 void		 waiters_add(struct waiters *w, const struct pending *p);
 /* Answers all whose end is at or below safe. */
 void		 waiters_release(struct waiters *w, int64_t safe);
+/* There are fewer copies in sync than are asked for: all that our own disk has as promised are told so at once. */
+void		 waiters_release_alone(struct waiters *w);
+/* Has our own copy reached what is promised of it? */
+bool		 waiters_kept_here(const struct broker *b, int64_t end);
 /* Answers those whose time is over with the full header and the code that says what did not happen. */
 void		 waiters_expire(struct waiters *w, int64_t now_us);
 /* The node failed: all get an error, none success. */
