@@ -18,6 +18,7 @@
 #include "master/instance.h"
 #include "master/master.h"
 #include "master/options.h"
+#include "master/orphans.h"
 
 #define SPEC_ERROR 2
 
@@ -61,6 +62,8 @@ look_for_others(const struct plan *p, struct err *e)
 	char *lock = lock_path(p);
 	enum rc rc = pidfile_look(lock, e);
 
+	if (rc == RC_OK)
+		rc = orphans_wait(lock, e);
 	free(lock);
 	if (rc == RC_OK && p->spec.pid_file != NULL)
 		rc = pidfile_look(p->spec.pid_file, e);
@@ -76,6 +79,8 @@ take_locks(struct master *m, struct err *e)
 	enum rc rc = pidfile_take(lock, &m->lock_fd, e);
 
 	free(lock);
+	if (rc == RC_OK)
+		orphans_mark(m->lock_fd);
 	if (rc == RC_OK && m->plan.spec.pid_file != NULL)
 		rc = pidfile_take(m->plan.spec.pid_file, &m->pid_fd, e);
 	return rc;

@@ -357,7 +357,7 @@ wire_keep_only(struct master *m, const struct slot *mine)
 		else
 			close_foreign_node(&m->nodes[i]);
 	}
-	close_fd(&m->lock_fd);
+	m->lock_fd = -1; /* stays open, and is not ours to drop: see orphans.h */
 	close_fd(&m->pid_fd);
 	close_fd(&m->ready_pipe);
 	close_fd(&m->signals.fd);

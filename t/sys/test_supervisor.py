@@ -251,10 +251,23 @@ class Deaths(Case):
         s.proc.kill()
         s.proc.wait()
         s.out.close()
-        until("all workers gone", lambda: all(gone(p) for p in pids))
         s.start(wait=False)
         s.wait_for(r"^ready in \d+ ms: ", count=2)
+        self.assertTrue(all(gone(p) for p in pids))
         self.assertEqual(len(s.pids()), 7)
+
+    def test_after_a_killed_master_the_next_one_waits_for_workers_that_take_their_time(self):
+        s = self.supervisor().start()
+        slow = s.pids()[node("flush")]
+        os.kill(slow, signal.SIGSTOP)
+        s.proc.kill()
+        s.proc.wait()
+        s.out.close()
+        s.start(wait=False)
+        s.wait_for(r"INFO master\[\d+\]: workers of a supervisor that died are finishing")
+        os.kill(slow, signal.SIGCONT)
+        s.wait_for(r"^ready in \d+ ms: ", count=2)
+        self.assertTrue(gone(slow))
 
 
 class Failing(Case):
