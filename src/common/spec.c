@@ -9,7 +9,7 @@ static bool
 is_sibling(const struct broker_spec *a, const struct broker_spec *b)
 {
 	return strcmp(a->conf.brokerName, b->conf.brokerName) == 0 &&
-	    strcmp(a->conf.brokerClusterName, b->conf.brokerClusterName) == 0 && a->conf.brokerId != b->conf.brokerId;
+	    strcmp(a->conf.brokerClusterName, b->conf.brokerClusterName) == 0 && strcmp(a->name, b->name) != 0;
 }
 
 const struct broker_spec *
