@@ -43,6 +43,7 @@ struct slave {
 	json_t		*own;		/* commits that go with the question under way */
 	int64_t		 answered_ms;	/* monotonic; 0 never */
 	bool		 fits;		/* ha was connected when we last looked */
+	bool		 anew;		/* the next question is for everything */
 	int		 retry_ms;
 	unsigned	 quiet_s;	/* seconds without it */
 	ev_timer	 later;		/* the next try or question */
@@ -264,6 +265,9 @@ ask(struct slave *s)
 
 	if (s->asking)
 		return;
+	if (s->anew)
+		s->have[0] = '\0';
+	s->anew = false;
 	s->asking = true;
 	put_commits(s, &body);
 	call_begin(&o, b->calls, s->conn, REQ_SLAVE_SYNC, FOLLOW_HOLD_MS + ANSWER_MS, on_answer, s);
@@ -409,7 +413,7 @@ look_at_ha(struct slave *s)
 	bool fits = atomic_load(&s->b->w->shm->ha.connected) != 0;
 
 	if (fits && !s->fits) {
-		s->have[0] = '\0';
+		s->anew = true;
 		s->round = 0;
 	}
 	s->fits = fits;
