@@ -1,5 +1,5 @@
 /*
- * adm_broker: the broker's configuration, figures and cleaning (25, 26, 306, 315, 329, 905, 907). 28 is in adm_runtime.
+ * adm_broker: the broker's configuration, figures and cleaning (25, 26, 306, 315, 329, 905). 28 is in adm_runtime, 907 in adm_ha.
  *
  * Runs in:    the broker process.
  * Owns:       the file of keys that operators have set at run time.
@@ -217,7 +217,7 @@ adm_stats_data(struct broker *b, struct conn *c, struct command *cmd)
 	conn_answer(c, &id, RES_SYSTEM_ERROR, "The stats <%.*s> <%.*s> not exist", TEXT_OF(name), TEXT_OF(key));
 }
 
-/* ---- 306, 329, 905, 907 */
+/* ---- 306, 329, 905 */
 
 static void
 clean_now(struct broker *b, struct conn *c, const struct command *cmd)
@@ -241,23 +241,6 @@ void
 adm_clean_log(struct broker *b, struct conn *c, struct command *cmd)
 {
 	clean_now(b, c, cmd);
-}
-
-void
-adm_ha_status(struct broker *b, struct conn *c, struct command *cmd)
-{
-	const struct node_shm *shm = b->w->shm;
-	struct request_id id;
-	struct buf body = {0};
-
-	request_id_of(&id, cmd);
-	buf_printf(&body, "{\"haClientRuntimeInfo\":{\"lastReadTimestamp\":0,\"lastWriteTimestamp\":0,\"masterFlushOffset\":0,"
-			  "\"maxOffset\":%lld,\"transferredByteInSecond\":0},",
-	    broker_is_master(b) ? 0LL : (long long)pos_read(&shm->broker.appended));
-	buf_printf(&body, "\"haConnectionInfo\":[],\"inSyncSlaveNums\":%d,\"master\":%s,\"masterCommitLogMaxOffset\":%lld}",
-	    atomic_load_explicit((shm_i32 *)(uintptr_t)&shm->ha.slaves_in_sync, memory_order_relaxed),
-	    broker_is_master(b) ? "true" : "false", broker_is_master(b) ? (long long)pos_read(&shm->broker.appended) : 0LL);
-	answer_buf(c, &id, &body);
 }
 
 void

@@ -22,4 +22,7 @@ void	admin_put_mq_key(struct buf *out, const struct broker *b, struct slice topi
 /* A double as Java writes it: never without a point. */
 void	admin_put_double(struct buf *out, double v);
 
+/* {"role":..,"brokerId":..,"epoch":..,..}: this broker's view of replication, for the status page. */
+void	adm_put_replication(const struct broker *b, struct buf *out);
+
 #endif

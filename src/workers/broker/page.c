@@ -5,6 +5,7 @@
  * Must not:   grow with the store: the busiest topics and the groups that lag most are listed, the totals say how many there are.
  */
 #include "common/clock.h"
+#include "workers/broker/admin.h"
 #include "workers/broker/announce.h"
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
@@ -12,6 +13,7 @@
 #include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/role.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
 #include "workers/broker/waiters.h"
@@ -192,22 +194,13 @@ put_groups(struct page *p, struct buf *out)
 
 /* ---- the node */
 
-static const char *
-role_name(const struct broker *b)
-{
-	static const char *const names[] = {[ROLE_ASYNC_MASTER] = "ASYNC_MASTER", [ROLE_SYNC_MASTER] = "SYNC_MASTER",
-	    [ROLE_SLAVE] = "SLAVE"};
-
-	return names[b->conf->brokerRole];
-}
-
 static void
 put_node(struct broker *b, struct buf *out)
 {
 	const struct shm_line_broker *line = &b->w->shm->broker;
 
 	buf_printf(out, "{\"role\":\"%s\",\"state\":\"%s\",\"address\":\"%s\",\"connections\":%lld,\"producers\":%lld,\"consumers\":%lld",
-	    role_name(b), node_state_name((enum node_state)atomic_load(&line->state)), b->store_host_text,
+	    role_name(b->conf->brokerRole), node_state_name((enum node_state)atomic_load(&line->state)), b->store_host_text,
 	    (long long)atomic_load(&line->connections), (long long)atomic_load(&line->producers),
 	    (long long)atomic_load(&line->consumers));
 	buf_printf(out, ",\"permission\":%d,\"requestsHeld\":%zu,\"requestsCold\":%zu,\"sendsWaiting\":%zu",
@@ -282,6 +275,8 @@ broker_page_write(struct broker *b)
 	buf_put_str(&out, ",\"timer\":");
 	timer_put_json(b->timer, &out);
 	put_transactions(b, &out);
+	buf_put_str(&out, ",\"replication\":");
+	adm_put_replication(b, &out);
 	put_store(b, &out);
 	buf_put_char(&out, '}');
 	if (out.failed || page_publish(b->w->page, buf_slice(&out)) != RC_OK)

@@ -37,6 +37,7 @@ struct view_node {
 	const struct rates	*rates;
 	json_t		*page;		/* the broker worker's own, or NULL */
 	int64_t		 page_age_ms;	/* -1: there is none */
+	json_t		*ha;		/* the ha worker's, or NULL: each slave's or the master's connection */
 };
 
 struct view_ns {

@@ -82,7 +82,7 @@ node_labels(struct metrics *m, const struct view_node *n)
 {
 	char id[32];
 
-	snprintf(id, sizeof(id), "%" PRId64, n->spec->conf.brokerId);
+	snprintf(id, sizeof(id), "%" PRId64, pos_read(&n->shm->master.broker_id));
 	buf_reset(&m->base, LABELS_MAX);
 	put_label(&m->base, "cluster", n->spec->conf.brokerClusterName);
 	put_label(&m->base, "node_type", "broker");
@@ -240,6 +240,40 @@ slaves_in_sync_of(const struct view_node *n)
 }
 
 static double
+copies_needed_of(const struct view_node *n)
+{
+	return atomic_load(&n->shm->ha.needed);
+}
+
+static double
+is_master_of(const struct view_node *n)
+{
+	return atomic_load(&n->shm->master.role) != ROLE_SLAVE && atomic_load(&n->shm->ha.fenced) == 0;
+}
+
+static double
+epoch_of(const struct view_node *n)
+{
+	return (double)pos_read(&n->shm->master.epoch);
+}
+
+static double
+master_connected_of(const struct view_node *n)
+{
+	return atomic_load(&n->shm->ha.connected);
+}
+
+static double
+replica_behind_of(const struct view_node *n)
+{
+	int64_t appended = pos_read(&n->shm->broker.appended);
+
+	if (atomic_load(&n->shm->master.role) == ROLE_SLAVE)
+		return (double)MAX_OF(pos_read(&n->shm->ha.master_max) - appended, 0);
+	return (double)MAX_OF(appended - pos_read(&n->shm->ha.replicated), 0);
+}
+
+static double
 warmed_of(const struct view_node *n)
 {
 	return (double)atomic_load(&n->shm->warm.warmed_bytes);
@@ -265,7 +299,12 @@ static const struct gauge gauges[] = {
 	{"rmqsupervisor_flush_seconds_total", "counter", "time spent in syncs of the log", false, sync_seconds_of},
 	{"rmqsupervisor_flush_max_seconds", "gauge", "longest sync of the log", false, sync_max_of},
 	{"rmqsupervisor_slaves", "gauge", "connected slaves", false, slaves_of},
-	{"rmqsupervisor_slaves_in_sync", "gauge", "slaves that hold all that was acknowledged", false, slaves_in_sync_of},
+	{"rmqsupervisor_slaves_in_sync", "gauge", "slaves that are waited for: connected and close behind", false, slaves_in_sync_of},
+	{"rmqsupervisor_copies_needed", "gauge", "copies, the own included, that SYNC_MASTER asks for now", false, copies_needed_of},
+	{"rmqsupervisor_master", "gauge", "1: this node is the master of its name", false, is_master_of},
+	{"rmqsupervisor_epoch", "gauge", "of the role; grows with each promotion", false, epoch_of},
+	{"rmqsupervisor_master_connected", "gauge", "1: this slave gets the log of its master", false, master_connected_of},
+	{"rmqsupervisor_replica_behind_bytes", "gauge", "log bytes without the copies asked for; on a slave, that it does not have yet", false, replica_behind_of},
 	{"rmqsupervisor_warmed_bytes_total", "counter", "bytes brought into the page cache for lagging readers", false, warmed_of},
 };
 

@@ -207,6 +207,7 @@ set_counts(json_t *o, const struct node_shm *s)
 	set_i64(o, "groups", atomic_load(&s->broker.groups));
 	set_i64(o, "slaves", atomic_load(&s->ha.slaves));
 	set_i64(o, "slavesInSync", atomic_load(&s->ha.slaves_in_sync));
+	set_i64(o, "copiesNeeded", atomic_load(&s->ha.needed));
 }
 
 static json_t *
@@ -217,7 +218,7 @@ node_json(const struct view_node *n)
 
 	set_text(o, "name", n->spec->name);
 	set_text(o, "brokerName", n->spec->conf.brokerName);
-	set_i64(o, "brokerId", n->spec->conf.brokerId);
+	set_i64(o, "brokerId", pos_read(&n->shm->master.broker_id)); /* of now, whatever the spec calls it */
 	set_text(o, "role", role >= 0 && role < (int)COUNT_OF(role_texts) ? role_texts[role] : "unknown");
 	set_text(o, "state", node_state_name((enum node_state)atomic_load(&n->shm->broker.state)));
 	set_i64(o, "epoch", atomic_load(&n->shm->master.epoch));
@@ -228,6 +229,7 @@ node_json(const struct view_node *n)
 	json_object_set_new(o, "flush", flush_json(&n->shm->flush));
 	json_object_set_new(o, "counters", counters_json(&n->shm->counters));
 	set_page(o, "broker", n->page, n->page_age_ms);
+	json_object_set(o, "ha", n->ha != NULL ? n->ha : json_null());
 	return o;
 }
 

@@ -73,11 +73,14 @@ add_worker(struct view *v, int i)
 {
 	const struct shm_worker *sw = &v->w->host->worker[i];
 	int role = atomic_load(&sw->role), node = atomic_load(&sw->node);
+	int64_t age_ms;
 
 	if (role == WORKER_BROKER && node >= 0 && (size_t)node < v->node_count) {
 		struct view_node *n = &v->nodes[node];
 
 		n->page = load_page(v->w, i, v->now_ms, &n->page_age_ms);
+	} else if (role == WORKER_HA && node >= 0 && (size_t)node < v->node_count) {
+		v->nodes[node].ha = load_page(v->w, i, v->now_ms, &age_ms);
 	} else if (role == WORKER_NAMESRV) {
 		struct view_ns *ns = &v->name_servers[v->ns_count++];
 
@@ -115,8 +118,10 @@ view_make(struct view *v, const struct worker *w, const struct rates *rates)
 void
 view_free(struct view *v)
 {
-	for (size_t i = 0; i < v->node_count; i++)
+	for (size_t i = 0; i < v->node_count; i++) {
 		json_decref(v->nodes[i].page);
+		json_decref(v->nodes[i].ha);
+	}
 	for (size_t i = 0; i < v->ns_count; i++)
 		json_decref(v->name_servers[i].page);
 	free(v->nodes);
