@@ -69,7 +69,9 @@ struct shm_line_ha { /* writer: ha */
 	shm_i32		connected;	/* 1: it sends, and what it sends fits our log */
 	shm_i64		master_max;	/* its log's end as it was last told */
 	shm_i64		master_seen_ms;	/* monotonic: when the last byte came from it; 0 never */
+	shm_i64		written;	/* bytes from `appended` up to here are in the file, but no whole record yet; promotion clears them */
 	/* Roles. */
+	shm_i32		asked;		/* 1: the other nodes of the name were asked for their epochs, or failover is off: sends may be taken */
 	shm_i64		role_epoch;	/* the master.epoch that ha has acted upon: it writes the log only below its own role SLAVE */
 	shm_i32		fenced;		/* 1: another node has a higher epoch: nothing may be acknowledged here any more */
 	shm_i64		fenced_epoch;	/* which; written before `fenced` */

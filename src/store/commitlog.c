@@ -336,6 +336,43 @@ commitlog_write(struct commitlog *l, struct err *e)
 	return RC_OK;
 }
 
+/* ---- on a slave */
+
+enum rc
+commitlog_copy(struct commitlog *l, const char *p, size_t n, struct err *e)
+{
+	size_t done;
+	enum rc rc = open_writer(l, l->end, e);
+	int err;
+
+	if (rc != RC_OK || n == 0)
+		return rc;
+	ensure((int64_t)n <= l->fd_from + l->segs.file_bytes - l->end);
+	err = fault_hit(FAULT_APPEND_WRITE);
+	if (err == 0)
+		err = write_all(l, p, n, l->end, &done);
+	if (err != 0)
+		return say_write_failed(l, err, n, l->end, e);
+	fillahead_write(&l->fill, l->fd, l->end - l->fd_from, (int64_t)n, l->segs.file_bytes);
+	l->end = l->staged_end = l->end + (int64_t)n;
+	return RC_OK;
+}
+
+enum rc
+commitlog_clear(struct commitlog *l, int64_t to, struct err *e)
+{
+	enum rc rc;
+	int err;
+
+	if (to <= l->end)
+		return RC_OK;
+	rc = open_writer(l, l->end, e);
+	if (rc != RC_OK)
+		return rc;
+	err = zero_range(l, l->end, MIN_OF(to, l->fd_from + l->segs.file_bytes) - l->end);
+	return err == 0 ? RC_OK : say_write_failed(l, err, (size_t)(to - l->end), l->end, e);
+}
+
 /* ---- reading */
 
 static size_t

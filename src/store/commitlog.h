@@ -67,6 +67,13 @@ enum rc	commitlog_stage(struct commitlog *l, size_t n, char **out, int64_t *at) 
 /* Writes what is staged. Otherwise than RC_OK nothing of it is left in the files, or (broken) nothing is ever written again. */
 enum rc	commitlog_write(struct commitlog *l, struct err *e) MUST_CHECK;
 void	commitlog_unstage(struct commitlog *l);
+/*
+ * On a slave, in ha: the master's bytes as they are, within one segment, written at the log's end, which moves behind them. n 0: only opens
+ * (or makes) the segment that they will stand in. RC_FULL, RC_IO: none of them count; sentence in e.
+ */
+enum rc	commitlog_copy(struct commitlog *l, const char *p, size_t n, struct err *e) MUST_CHECK;
+/* Zeroes the bytes from the log's end up to `to` of its segment: what was copied and is no whole record. */
+enum rc	commitlog_clear(struct commitlog *l, int64_t to, struct err *e) MUST_CHECK;
 
 /*
  * The bytes from `at` up to the end of what its segment holds, *n of them. NULL: not in the log, or

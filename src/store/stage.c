@@ -255,13 +255,6 @@ visible_position(const struct store *s)
 	return store_lacks_copies(s) ? flushed_if_needed(s) : store_safe_position(s);
 }
 
-enum rc
-store_become_master(struct store *s, int64_t epoch, struct err *e)
-{
-	err_set(e, "store %s: a promotion to epoch %" PRId64 " in place is not built yet", s->root, epoch);
-	return RC_BUSY;
-}
-
 /* Says once why dispatch stands still. */
 static void
 note_stuck(struct store *s, enum rc rc, const struct err *e)
@@ -290,8 +283,10 @@ store_progress(struct store *s, unsigned max)
 	int64_t safe;
 	enum rc rc;
 
-	if (store_is_slave(s))
-		s->log.end = pos_read(&s->shm->broker.appended); /* ha writes them */
+	if (store_is_slave(s)) {
+		slave_follow(s);
+		tell_roll(s);
+	}
 	safe = visible_position(s);
 	if (s->dispatch.at >= safe || s->dispatch.stuck)
 		return false;

@@ -182,16 +182,21 @@ open_and_recover(struct store *s, struct err *e)
 	int state = atomic_load(&s->shm->broker.state);
 	bool lock_was_ours = lockfile_was_ours(s->root);
 	struct recover_from from = {0};
+	bool cut = false;
 	enum rc rc = open_parts(s, e);
 
+	if (rc == RC_OK)
+		rc = slave_apply_cut(s, &cut, e);
 	if (rc != RC_OK)
 		return rc;
 	from.abort_stands = abort_stands(s);
-	from.known = positions_known(s, state, from.abort_stands);
+	from.known = !cut && positions_known(s, state, from.abort_stands);
 	atomic_store(&s->shm->broker.state, NODE_RECOVERING);
-	rc = read_positions(s, lock_was_ours, &from, e);
+	rc = read_positions(s, lock_was_ours && !cut, &from, e);
 	if (rc == RC_OK)
 		rc = recover_run(s, &from, e);
+	if (rc == RC_OK)
+		rc = slave_note_epoch(s, e);
 	if (rc == RC_OK)
 		rc = put_abort(s, from.abort_stands, e);
 	return rc;

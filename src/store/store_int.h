@@ -94,6 +94,14 @@ void	dirty_note(struct store *s, struct store_queue *q); /* q->dirty_from was ju
 void	dirty_forget(struct store *s, const struct cq_topic *topic);
 void	dirty_sync_all(struct store *s); /* at a clean end: syncs every dirty queue file */
 
+/* ---- slave.c */
+/* What ha has written since: the log's end, and the files it is in. */
+void	slave_follow(struct store *s);
+/* Before recovery: does what the file `cut` asks for. *done: the positions in shared memory are old ones. */
+enum rc	slave_apply_cut(struct store *s, bool *done, struct err *e) MUST_CHECK;
+/* After recovery: brings the list of epochs in step with the log's end, and on a master with its epoch. */
+enum rc	slave_note_epoch(struct store *s, struct err *e) MUST_CHECK;
+
 /* ---- recover.c */
 struct recover_from {
 	bool	abort_stands;
