@@ -259,6 +259,29 @@ thousands_due_at_once_all_come_and_a_bounded_part_in_each_turn(void)
 }
 
 static void
+an_operator_stops_reading_and_delivering(void)
+{
+	struct timer_state s;
+
+	begin(NULL);
+	send_at(NOW + 1500, "a");
+	f.b->conf->timerStopDequeue = true;
+	pass_ms(2000);
+	CU_ASSERT_EQUAL(come(), 0);
+	f.b->conf->timerStopEnqueue = true;
+	send_at(NOW + 3000, "b");
+	f.b->conf->timerStopDequeue = false;
+	pass_ms(2000);
+	CU_ASSERT_EQUAL(come(), 1);
+	timer_state(f.b->timer, &s);
+	CU_ASSERT_EQUAL(s.unread, 1);
+	f.b->conf->timerStopEnqueue = false;
+	pass_ms(1000);
+	CU_ASSERT_EQUAL(come(), 2);
+	end();
+}
+
+static void
 sent(const char *name, int64_t value, int code, int64_t comes)
 {
 	struct got g;
@@ -640,7 +663,8 @@ heap_gives_the_earliest_and_knows_the_lowest(void)
 
 TEST_MAIN("timer", TEST(message_waits_in_the_timer_queue), TEST(message_comes_at_the_millisecond_asked_for),
 	  TEST(whole_second_lowers_the_property_but_not_the_time), TEST(messages_come_in_the_order_of_their_times),
-	  TEST(thousands_due_at_once_all_come_and_a_bounded_part_in_each_turn), TEST(time_gone_by_is_at_once_and_one_too_far_is_refused),
+	  TEST(thousands_due_at_once_all_come_and_a_bounded_part_in_each_turn),
+    TEST(an_operator_stops_reading_and_delivering), TEST(time_gone_by_is_at_once_and_one_too_far_is_refused),
 	  TEST(wheel_that_is_off_refuses), TEST(delay_level_wins_over_a_time), TEST(recalled_message_never_comes),
 	  TEST(recall_outlives_a_kill), TEST(recall_of_what_was_due_is_refused), TEST(bad_recalls_are_refused),
 	  TEST(recall_is_off_unless_configured), TEST(killed_broker_delivers_each_once),

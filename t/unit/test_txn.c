@@ -141,6 +141,14 @@ later(int64_t ms)
 }
 
 static void
+second(int64_t ms)
+{
+	clock_advance_ms(ms);
+	f.w.on_second(&f.w);
+	fixture_turns(&f, 8);
+}
+
+static void
 register_producer(void)
 {
 	static const char body[] =
@@ -203,6 +211,38 @@ commit_delivers_and_leaves_an_op_message(void)
 	CU_ASSERT_FATAL(last_record(TXN_OP_TOPIC, &m));
 	CU_ASSERT(slice_is(m.body, "1,"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "TAGS"), "d"));
+	stop();
+}
+
+static void
+a_time_counts_from_the_commit(void)
+{
+	struct message m;
+	struct half h;
+	struct got g;
+
+	start();
+	h = send_half("TIMER_DELAY_SEC\0019\2");
+	CU_ASSERT_EQUAL(count("rmq_sys_wheel_timer"), 0);
+	later(5000);
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SUCCESS);
+	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 1);
+	CU_ASSERT_EQUAL_FATAL(count("rmq_sys_wheel_timer"), 1);
+	CU_ASSERT_FATAL(last_record("rmq_sys_wheel_timer", &m));
+	CU_ASSERT_EQUAL(m.prepared_offset, h.physical);
+	second(8999);
+	CU_ASSERT_EQUAL(count("T1"), 0);
+	second(1);
+	CU_ASSERT_EQUAL_FATAL(count("T1"), 1);
+	CU_ASSERT_FATAL(last_record("T1", &m));
+	CU_ASSERT(slice_is(m.body, "hello"));
+	CU_ASSERT_EQUAL(m.sysflag & MSG_SYS_TRAN_MASK, MSG_SYS_TRAN_COMMIT);
+	h = send_half("TIMER_DELIVER_MS\0011700000001000\2"); /* has gone by */
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SUCCESS);
+	CU_ASSERT_EQUAL(count("T1"), 2);
+	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 0, "TRAN_MSG\1true\2PGROUP\1PG\2TIMER_DELAY_SEC\1999999999\2", "x", &g));
+	CU_ASSERT_EQUAL(g.cmd.code, RES_MESSAGE_ILLEGAL);
+	got_free(&g);
 	stop();
 }
 
@@ -631,6 +671,7 @@ main(void)
 #endif
 	    TEST(half_message_waits_in_its_own_topic),
 	    TEST(commit_delivers_and_leaves_an_op_message),
+	    TEST(a_time_counts_from_the_commit),
 	    TEST(rollback_leaves_an_op_message_alone),
 	    TEST(ends_of_one_turn_share_an_op_message),
 	    TEST(wrong_ends_are_refused),

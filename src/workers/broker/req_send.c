@@ -165,12 +165,14 @@ check_kind(struct send *s)
 			return false;
 		}
 		s->is_half = true;
-		s->p.delay_level = 0; /* delays have no effect on it */
-		s->p.timed = false;
+		s->p.delay_level = 0; /* levels have no effect on it; a time has when it is committed */
 	}
 	if (UNLIKELY(s->p.timed && s->p.delay_level > 0))
 		s->p.timed = false; /* the level wins */
-	return LIKELY(!s->p.timed) || check_time(s);
+	if (UNLIKELY(s->p.timed && !check_time(s)))
+		return false;
+	s->p.timed &= !s->is_half;
+	return true;
 }
 
 static bool

@@ -9,6 +9,7 @@
 #include "common/fault.h"
 #include "workers/broker/answer.h"
 #include "workers/broker/cold.h"
+#include "workers/broker/timer.h"
 #include "workers/broker/txn_int.h"
 
 #define PARKED_MAX 100000 /* beyond this, requests are served before all is read */
@@ -156,9 +157,30 @@ make_final(const struct end *e, const struct message *half, struct message *m)
 	       m->queue_id >= 0;
 }
 
+/*
+ * A time that its producer has set counts from the commit. It was looked at when the half message came; if it is no good any more,
+ * the message comes at once, for it is committed.
+ */
+static void
+wait_for_its_time(const struct end *e, struct message *m)
+{
+	struct buf *text = &e->b->txn->text;
+	struct slice topic = m->topic, props = m->props[0];
+	int64_t out_ms;
+
+	/* The original's half messages have had their time already, in the timer, if they have TIMER_OUT_MS. */
+	if (!e->b->conf->timerWheelEnable || props_get(props, "TIMER_OUT_MS").n > 0 ||
+	    timer_asked(e->b, props, &out_ms) != TIMER_LATER)
+		return;
+	text->len = 0;
+	timer_wrap(m, out_ms, topic, m->queue_id, props, text);
+	m->props[0] = buf_slice(text);
+}
+
 static void
 commit(struct end *e, const struct message *half, struct settle *s)
 {
+	struct slice topic;
 	struct message m;
 	enum rc rc;
 
@@ -167,9 +189,11 @@ commit(struct end *e, const struct message *half, struct settle *s)
 		(void)refuse(e, RES_SYSTEM_ERROR, "the half message does not say its real topic and queue");
 		return;
 	}
+	topic = m.topic;
+	wait_for_its_time(e, &m);
 	fault_hit(FAULT_TXN_BEFORE_COMMIT);
 	if ((rc = settle_append(&s, &m)) == RC_OK) {
-		txn_metrics_add(e->b->txn->metrics, m.topic, -1);
+		txn_metrics_add(e->b->txn->metrics, topic, -1);
 		return;
 	}
 	settle_free(&s);
