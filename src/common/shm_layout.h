@@ -55,6 +55,7 @@ struct shm_line_flush { /* writer: flush */
 	shm_i64		flushed_store_ms;
 	shm_u64		syncs, sync_bytes, sync_us, sync_max_us;
 	shm_i32		failed_errno;	/* not 0: a sync failed; final */
+	shm_i64		life;		/* one more with each start of the process: it knows nothing of what was told to the one before */
 };
 
 struct shm_line_ha { /* writer: ha */

@@ -3,7 +3,8 @@
  *
  * A mark is a generation: at its begin the dispatched position and store time are noted and all dirty queues become its own;
  * their files are told to flush, a bounded number each second; then the mark itself. Files that become dirty meanwhile belong
- * to the next. Without an answer (flush died) the files count as dirty again, so no mark ever says too much.
+ * to the next. Without an answer, or when flush has died (its life in shared memory), the files count as dirty again, and flush passes
+ * over a mark that was for the process before it: so no mark ever says too much.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,10 +49,11 @@ begin(struct store *s, int64_t now_ms)
 
 	m->telling = m->waiting;
 	m->waiting = NULL;
-	m->id++;
-	m->store_ms = s->dispatch.at_store_ms;
-	m->log_offset = s->dispatch.at;
-	m->index_ms = index_full_ms(&s->index);
+	m->mark.id++;
+	m->mark.store_ms = s->dispatch.at_store_ms;
+	m->mark.log_offset = s->dispatch.at;
+	m->mark.index_ms = index_full_ms(&s->index);
+	m->mark.life = atomic_load(&s->shm->flush.life);
 	m->begun_ms = now_ms;
 	m->index_told = false;
 	m->state = MARK_TELLING;
@@ -98,17 +100,32 @@ end_told(struct store *s, bool synced)
 	s->dirty.state = MARK_NONE;
 }
 
+/* The flush process that was told some of the files has died: all of them are told to the new one. */
+static void
+begin_again(struct store *s)
+{
+	struct store_queue *q;
+
+	while ((q = s->dirty.telling) != NULL) {
+		s->dirty.telling = q->dirty_next;
+		dirty_note(s, q);
+	}
+	end_told(s, false);
+}
+
 void
 dirty_second(struct store *s)
 {
 	struct dirty *m = &s->dirty;
 	int64_t now = clock_mono_ms();
 
+	if (m->state != MARK_NONE && m->mark.life != atomic_load(&s->shm->flush.life))
+		begin_again(s);
 	if (m->state == MARK_ASKED && now - m->asked_ms > MARK_PATIENCE_MS) {
-		log_warn("flush has not answered mark %" PRId64 " for %d s: its files are told again", m->id, MARK_PATIENCE_MS / 1000);
+		log_warn("flush has not answered mark %" PRId64 " for %d s: its files are told again", m->mark.id, MARK_PATIENCE_MS / 1000);
 		end_told(s, false);
 	}
-	if (m->state == MARK_NONE && (m->waiting != NULL || m->log_offset != s->dispatch.at) &&
+	if (m->state == MARK_NONE && (m->waiting != NULL || m->mark.log_offset != s->dispatch.at) &&
 	    now - m->begun_ms >= s->conf->flushIntervalConsumeQueue)
 		begin(s, now);
 	if (m->state == MARK_TELLING)
@@ -116,16 +133,13 @@ dirty_second(struct store *s)
 }
 
 bool
-store_next_mark(struct store *s, int64_t *id, int64_t *store_ms, int64_t *log_offset, int64_t *index_ms)
+store_next_mark(struct store *s, struct store_mark *mark)
 {
 	struct dirty *m = &s->dirty;
 
 	if (m->state != MARK_DUE)
 		return false;
-	*id = m->id;
-	*store_ms = m->store_ms;
-	*log_offset = m->log_offset;
-	*index_ms = m->index_ms;
+	*mark = m->mark;
 	m->asked_ms = clock_mono_ms();
 	m->state = MARK_ASKED;
 	return true;
@@ -134,7 +148,7 @@ store_next_mark(struct store *s, int64_t *id, int64_t *store_ms, int64_t *log_of
 void
 store_marked(struct store *s, int64_t id)
 {
-	if (s->dirty.state == MARK_ASKED && id == s->dirty.id)
+	if (s->dirty.state == MARK_ASKED && id == s->dirty.mark.id)
 		end_told(s, true);
 }
 

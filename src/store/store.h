@@ -96,8 +96,12 @@ int64_t	store_flushed_position(const struct store *s);
 void	store_second(struct store *s);
 /* flush has synced the files of this mark. */
 void	store_marked(struct store *s, int64_t id);
-/* The next mark, if one is due: ids and positions that go into BROKER_FLUSH_MARK. False: none. */
-bool	store_next_mark(struct store *s, int64_t *id, int64_t *store_ms, int64_t *log_offset, int64_t *index_ms);
+/* The next mark, if one is due: what goes into BROKER_FLUSH_MARK. False: none. */
+struct store_mark {
+	int64_t	id, store_ms, log_offset, index_ms;
+	int64_t	life;	/* of the flush process to which its files were told */
+};
+bool	store_next_mark(struct store *s, struct store_mark *m);
 /* Why writes are refused now, or NULL. */
 const char	*store_refusal(const struct store *s);
 

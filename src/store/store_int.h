@@ -35,7 +35,7 @@ struct dispatch {
 
 struct dirty {
 	struct store_queue *waiting, *telling, *told; /* lists: dirty_next, dirty_next, told_next */
-	int64_t		 id, store_ms, log_offset, index_ms;
+	struct store_mark mark;
 	int64_t		 begun_ms, asked_ms;
 	enum mark_state { MARK_NONE, MARK_TELLING, MARK_DUE, MARK_ASKED } state;
 	bool		 index_told;

@@ -314,7 +314,7 @@ wrong_queue_files_are_refused_with_a_sentence(void)
 static void
 dirty_files_are_told_once_and_again_without_an_answer(void)
 {
-	int64_t id, ms, at, index_ms;
+	struct store_mark m;
 	struct world w;
 
 	clock_set_made(1700000000000);
@@ -322,26 +322,56 @@ dirty_files_are_told_once_and_again_without_an_answer(void)
 	w.conf.flushIntervalConsumeQueue = 0;
 	world_put_many(&w, "T", 0, 5, 15); /* two files */
 	world_put_many(&w, "T", 1, 5, 1);
-	CU_ASSERT_FALSE(store_next_mark(w.s, &id, &ms, &at, &index_ms));
+	CU_ASSERT_FALSE(store_next_mark(w.s, &m));
 	store_second(w.s);
 	CU_ASSERT_EQUAL(w.dirty_files, 3);
-	CU_ASSERT_TRUE(store_next_mark(w.s, &id, &ms, &at, &index_ms));
-	CU_ASSERT_EQUAL(at, pos_read(&w.shm->broker.dispatched));
-	CU_ASSERT_EQUAL(ms, pos_read(&w.shm->broker.dispatched_store_ms));
-	CU_ASSERT_FALSE(store_next_mark(w.s, &id, &ms, &at, &index_ms));
+	CU_ASSERT_TRUE(store_next_mark(w.s, &m));
+	CU_ASSERT_EQUAL(m.log_offset, pos_read(&w.shm->broker.dispatched));
+	CU_ASSERT_EQUAL(m.store_ms, pos_read(&w.shm->broker.dispatched_store_ms));
+	CU_ASSERT_FALSE(store_next_mark(w.s, &m));
 	world_put_many(&w, "T", 1, 5, 1);
 	store_second(w.s); /* the first mark is not answered: nothing new is begun */
 	CU_ASSERT_EQUAL(w.dirty_files, 3);
-	store_marked(w.s, id + 1); /* of another life */
+	store_marked(w.s, m.id + 1); /* of another life */
 	store_second(w.s);
 	CU_ASSERT_EQUAL(w.dirty_files, 3);
-	store_marked(w.s, id);
+	store_marked(w.s, m.id);
 	store_second(w.s);
 	CU_ASSERT_EQUAL(w.dirty_files, 4);
-	CU_ASSERT_TRUE(store_next_mark(w.s, &id, &ms, &at, &index_ms));
+	CU_ASSERT_TRUE(store_next_mark(w.s, &m));
 	clock_advance_ms(60 * 1000);
 	store_second(w.s);
 	CU_ASSERT_EQUAL(w.dirty_files, 5);
+	clock_set_made(-1);
+	world_end(&w);
+}
+
+static void
+all_dirty_files_are_told_to_a_flush_that_was_started_again(void)
+{
+	struct store_mark m;
+	struct world w;
+
+	clock_set_made(1700000000000);
+	world_begin(&w);
+	w.conf.flushIntervalConsumeQueue = 0;
+	world_put_many(&w, "T", 0, 5, 15); /* two files */
+	store_second(w.s);
+	CU_ASSERT_EQUAL(w.dirty_files, 2);
+	CU_ASSERT_TRUE(store_next_mark(w.s, &m));
+	CU_ASSERT_EQUAL(m.life, 0);
+	atomic_fetch_add(&w.shm->flush.life, 1);
+	clock_advance_ms(1000);
+	store_second(w.s);
+	CU_ASSERT_EQUAL(w.dirty_files, 4);
+	store_marked(w.s, m.id); /* late, by the one that has died */
+	CU_ASSERT_TRUE(store_next_mark(w.s, &m));
+	CU_ASSERT_EQUAL(m.life, 1);
+	store_marked(w.s, m.id);
+	clock_advance_ms(1000);
+	store_second(w.s);
+	CU_ASSERT_FALSE(store_next_mark(w.s, &m));
+	CU_ASSERT_EQUAL(w.dirty_files, 4);
 	clock_set_made(-1);
 	world_end(&w);
 }
@@ -352,4 +382,5 @@ TEST_MAIN("store/cqueue", TEST(unit_is_twenty_bytes_with_the_hash_of_the_tag),
     TEST(built_units_are_dropped_and_strange_offsets_go_to_the_end), TEST(cut_keeps_units_below_and_clear_zeroes_the_rest),
     TEST(min_follows_the_first_byte_of_the_log), TEST(deleted_topic_leaves_no_files_and_may_come_again),
     TEST(many_queues_share_few_open_files), TEST(topic_that_can_be_no_directory_is_kept_in_the_log_only),
-    TEST(wrong_queue_files_are_refused_with_a_sentence), TEST(dirty_files_are_told_once_and_again_without_an_answer))
+    TEST(wrong_queue_files_are_refused_with_a_sentence), TEST(dirty_files_are_told_once_and_again_without_an_answer),
+    TEST(all_dirty_files_are_told_to_a_flush_that_was_started_again))

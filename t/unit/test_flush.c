@@ -165,13 +165,35 @@ a_mark_is_answered_when_the_checkpoint_says_so(void)
 	node_path(&n, "consumequeue/Gone/0/00000000000000000000", path);
 	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_FLUSH_FILE, path), RC_OK);
 	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_FLUSH_MARK, INT64_C(7), INT64_C(1700000000400), INT64_C(900),
-	    INT64_C(1700000000300)), RC_OK);
+	    INT64_C(1700000000300), atomic_load(&n.shm->flush.life)), RC_OK);
 	CU_ASSERT_TRUE_FATAL(node_message(n.peer, IPC_FLUSH_BROKER_MARKED, &m));
 	CU_ASSERT_EQUAL(ipc_i64(&m), 7);
 	read_checkpoint(&c);
 	CU_ASSERT_EQUAL(c.physic_ms, 1700000000500);
 	CU_ASSERT_EQUAL(c.logics_ms, 1700000000400);
 	CU_ASSERT_EQUAL(c.index_ms, 1700000000300);
+	end();
+}
+
+static void
+a_mark_for_the_flush_before_is_passed_over(void)
+{
+	struct checkpoint c;
+	struct ipc_msg m;
+
+	begin(FLUSH_SYNC);
+	run();
+	CU_ASSERT_EQUAL(node_stop(&n), 0);
+	run();
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->flush.life), 2);
+	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_FLUSH_MARK, INT64_C(7), INT64_C(1700000000400), INT64_C(900), INT64_C(0), INT64_C(1)),
+	    RC_OK);
+	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_FLUSH_MARK, INT64_C(8), INT64_C(1700000000300), INT64_C(800), INT64_C(0), INT64_C(2)),
+	    RC_OK);
+	CU_ASSERT_TRUE_FATAL(node_message(n.peer, IPC_FLUSH_BROKER_MARKED, &m));
+	CU_ASSERT_EQUAL(ipc_i64(&m), 8);
+	read_checkpoint(&c);
+	CU_ASSERT_EQUAL(c.logics_ms, 1700000000300);
 	end();
 }
 
@@ -241,6 +263,7 @@ TEST_MAIN("flush/flush", TEST(flushed_follows_each_append_with_sync_flush), TEST
     TEST(segments_that_have_expired_are_passed_over), TEST(what_was_appended_before_the_start_is_synced),
     TEST(async_flush_syncs_after_its_interval), TEST(all_is_synced_and_in_the_checkpoint_at_a_stop),
     TEST(what_the_broker_wrote_at_its_end_is_kept), TEST(a_mark_is_answered_when_the_checkpoint_says_so),
+    TEST(a_mark_for_the_flush_before_is_passed_over),
 #ifdef ENABLE_DEV
     TEST(a_failed_sync_is_final), TEST(a_flush_killed_before_it_publishes_is_followed_by_one_that_does),
 #endif

@@ -43,7 +43,7 @@ fields_arrive_in_their_order(void)
 	struct ipc_msg m;
 
 	open_pair();
-	CU_ASSERT_EQUAL(ipc_send(fds[0], IPC_BROKER_FLUSH_MARK, INT64_MIN, INT64_MAX, (int64_t)-1, (int64_t)7), RC_OK);
+	CU_ASSERT_EQUAL(ipc_send(fds[0], IPC_BROKER_FLUSH_MARK, INT64_MIN, INT64_MAX, (int64_t)-1, (int64_t)7, INT64_C(8)), RC_OK);
 	CU_ASSERT_EQUAL(ipc_send(fds[0], IPC_WARM_BROKER_DONE, (int64_t)9, (int32_t)-5), RC_OK);
 	CU_ASSERT_EQUAL_FATAL(ipc_recv(fds[1], &m), RC_OK);
 	CU_ASSERT_EQUAL(m.type, IPC_BROKER_FLUSH_MARK);
@@ -51,6 +51,7 @@ fields_arrive_in_their_order(void)
 	CU_ASSERT_EQUAL(ipc_i64(&m), INT64_MAX);
 	CU_ASSERT_EQUAL(ipc_i64(&m), -1);
 	CU_ASSERT_EQUAL(ipc_i64(&m), 7);
+	CU_ASSERT_EQUAL(ipc_i64(&m), 8);
 	ipc_end(&m);
 	CU_ASSERT_EQUAL_FATAL(ipc_recv(fds[1], &m), RC_OK);
 	CU_ASSERT_EQUAL(m.type, IPC_WARM_BROKER_DONE);

@@ -7,15 +7,11 @@
  */
 #include "workers/broker/siblings.h"
 
-struct mark {
-	int64_t	id, store_ms, log_offset, index_ms;
-};
-
 struct siblings {
 	struct broker	*b;
 	char		**files;	/* not sent yet, oldest first */
 	size_t		 count, sent, cap;
-	struct mark	 mark;
+	struct store_mark mark;
 	bool		 has_mark, has_roll;
 	int64_t		 rolled_from;
 };
@@ -89,13 +85,13 @@ push_files(struct siblings *s, int fd)
 static void
 push_mark(struct siblings *s, int fd)
 {
-	struct mark *m = &s->mark;
+	struct store_mark *m = &s->mark;
 
 	if (!s->has_mark)
-		s->has_mark = store_next_mark(s->b->store, &m->id, &m->store_ms, &m->log_offset, &m->index_ms);
+		s->has_mark = store_next_mark(s->b->store, m);
 	if (s->has_mark && !push_files(s, fd)) /* asking for the mark may have named more files */
 		return;
-	if (s->has_mark && ipc_send(fd, IPC_BROKER_FLUSH_MARK, m->id, m->store_ms, m->log_offset, m->index_ms) != RC_AGAIN)
+	if (s->has_mark && ipc_send(fd, IPC_BROKER_FLUSH_MARK, m->id, m->store_ms, m->log_offset, m->index_ms, m->life) != RC_AGAIN)
 		s->has_mark = false;
 }
 

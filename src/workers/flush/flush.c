@@ -323,6 +323,14 @@ on_param(struct worker *w, const struct param *p)
 	look(w->state);
 }
 
+/* Of a mark that was for the process before this one some files were told to that: it would call them safe. */
+static void
+add_mark(struct flush *f, const struct mark *mark)
+{
+	if (mark->life == atomic_load(&f->w->shm->flush.life))
+		marks_add_mark(&f->marks, mark);
+}
+
 static void
 on_peer(struct worker *w, enum role from, struct ipc_msg *m)
 {
@@ -337,7 +345,8 @@ on_peer(struct worker *w, enum role from, struct ipc_msg *m)
 		mark.store_ms = ipc_i64(m);
 		mark.log_offset = ipc_i64(m);
 		mark.index_ms = ipc_i64(m);
-		marks_add_mark(&f->marks, &mark);
+		mark.life = ipc_i64(m);
+		add_mark(f, &mark);
 	}
 	ipc_end(m);
 	look(f);
@@ -402,6 +411,7 @@ flush_run(struct worker *w)
 
 	worker_init(w);
 	flush_init(&f, w);
+	atomic_fetch_add(&w->shm->flush.life, 1);
 	w->state = &f;
 	w->on_wake = on_wake;
 	w->on_param = on_param;

@@ -29,6 +29,7 @@ int	logsync_range(struct logsync *l, int64_t from, int64_t to, struct err *e) MU
 
 struct mark {
 	int64_t	id, store_ms, log_offset, index_ms;
+	int64_t	life; /* shm flush.life to which its files were told */
 };
 struct mark_step { /* in the order in which they came */
 	char		*path;	/* a file to sync, or NULL: the mark */
