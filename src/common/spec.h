@@ -42,6 +42,10 @@ struct cluster_spec {
 	char	*console_listen; /* "127.0.0.1:9877"; NULL: no console */
 	enum failover_mode failover;
 	char	*on_promote, *on_failed; /* scripts, or NULL */
+	bool	 unclean;	/* promote a slave that may lack acknowledged records */
+	int32_t	 detect_ms;	/* without a heartbeat for so long, a worker counts as frozen */
+	int32_t	 master_timeout_ms; /* a master that is not heard or does not serve for so long counts as dead */
+	int32_t	 restarts;	/* deaths of a master's workers in a row that are answered by starting them again */
 	int32_t	 ready_timeout_s;	/* a worker that has not said READY by then is killed and started again */
 	int32_t	 stop_timeout_s;	/* a worker that has not left by then is killed */
 	struct namesrv_spec *namesrvs;

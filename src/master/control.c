@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sock.h"
-#include "master/master.h"
+#include "master/takeover.h"
 
 #define STOP_PHASES 4
 #define SAME_STOP_US 500000 /* a terminal and what forwards signals may both send one, and mean one */
@@ -136,6 +136,29 @@ broker_param(struct slot *s, struct ipc_msg *msg)
 }
 
 static void
+ha_message(struct slot *s, struct ipc_msg *msg)
+{
+	int64_t number = ipc_i64(msg);
+	const char *text = ipc_str(msg);
+
+	ipc_end(msg);
+	if (msg->type == IPC_HA_MASTER_CUT)
+		takeover_cut(s, number, text);
+	else
+		takeover_fenced(s, number, text);
+}
+
+static void
+broker_role(struct slot *s, struct ipc_msg *msg)
+{
+	int32_t role = ipc_i32(msg);
+	int64_t epoch = ipc_i64(msg);
+
+	ipc_end(msg);
+	takeover_role_taken(s, role, epoch);
+}
+
+static void
 message(struct slot *s, struct ipc_msg *msg)
 {
 	if (msg->type == IPC_ALL_MASTER_READY) {
@@ -151,6 +174,10 @@ message(struct slot *s, struct ipc_msg *msg)
 		ipc_end(msg);
 	} else if (msg->type == IPC_BROKER_MASTER_PARAM && s->role == WORKER_BROKER) {
 		broker_param(s, msg);
+	} else if (msg->type == IPC_BROKER_MASTER_ROLE && s->role == WORKER_BROKER) {
+		broker_role(s, msg);
+	} else if ((msg->type == IPC_HA_MASTER_CUT || msg->type == IPC_HA_MASTER_FENCED) && s->role == WORKER_HA) {
+		ha_message(s, msg);
 	} else {
 		log_error("%s[%d] sent %s, which is not for it to send", s->name, (int)s->pid, ipc_name(msg->type));
 		monitor_kill(s, "it sent what it must not");
@@ -319,10 +346,12 @@ turn(struct ev_loop *loop, ev_prepare *p, int events)
 	struct master *m = p->data;
 
 	(void)loop, (void)events;
-	if (m->stopping)
+	if (m->stopping) {
 		control_stop_step(m);
-	else
-		monitor_converge(m);
+		return;
+	}
+	takeover_turn(m);
+	monitor_converge(m);
 }
 
 static void

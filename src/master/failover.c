@@ -461,7 +461,7 @@ watch(struct failover *f, const struct fo_member *m, int n, int64_t now_ms)
 		watch_away(f, m, n, now_ms);
 }
 
-/* ---- the script's answer */
+/* ---- the script: what it is told, and its answer */
 
 /* A slave of a SYNC_MASTER must have all that it was ever told of; what its master did alone afterwards nobody here
  * knows. */
@@ -476,6 +476,19 @@ fits_away(struct failover *f, const struct fo_member *t)
 	else
 		set_reason(f, "%s has not followed its master since the supervisor was started", t->name);
 	return false;
+}
+
+bool
+failover_in_sync(struct failover *f, const struct fo_member *m, int n, int *candidate)
+{
+	int master = failover_master(f, m, n);
+	const struct fo_member *t;
+
+	*candidate = is_here(m, master) ? furthest(f, m, n, master) : orphan(f, m, n);
+	if (*candidate < 0)
+		return false;
+	t = &m[*candidate];
+	return is_here(m, master) ? lacks(&m[master], t) == 0 : t->matched && t->end >= t->master_end;
 }
 
 static void

@@ -19,6 +19,7 @@
 #include "master/master.h"
 #include "master/options.h"
 #include "master/orphans.h"
+#include "master/takeover.h"
 
 #define SPEC_ERROR 2
 
@@ -120,15 +121,9 @@ begin_log(const struct plan *p, struct err *e)
 static void
 say_warnings(const struct plan *p)
 {
-	const struct cluster_spec *s = &p->spec;
-
 	for (size_t i = 0; i < p->warning_count; i++)
 		log_warn("%s", p->warnings[i]);
 	plan_log_effects(p);
-	if (s->failover != FAILOVER_OFF)
-		log_warn("failover: mode %s is accepted, but this version does not promote a slave by itself: a failed node "
-			 "only runs onFailed",
-		    s->failover == FAILOVER_SCRIPT ? "script" : "local");
 }
 
 /* Each client is a descriptor: the soft limit is a relic of select(2). */
@@ -177,6 +172,8 @@ prepare(struct master *m, struct err *e)
 		rc = make_files(m, e);
 	if (rc == RC_OK)
 		rc = wire_share(m, e);
+	if (rc == RC_OK)
+		rc = takeover_make(m, e);
 	return rc;
 }
 
@@ -189,6 +186,7 @@ run(struct master *m)
 	if (!m->foreground && m->plan.spec.log_to != LOG_TO_STDERR)
 		daemon_detach(); /* what could go wrong before has been said; from here on the log tells */
 	control_start(m);
+	takeover_start(m);
 	monitor_start(m);
 	ev_run(m->loop, 0);
 	log_info("stopped");
@@ -236,6 +234,7 @@ static void
 finish(struct master *m)
 {
 	drop_locks(m);
+	takeover_free(m);
 	wire_close(m);
 	plan_free(&m->plan);
 }
@@ -289,6 +288,11 @@ main(int argc, char **argv)
 	if (plan_load(&m.plan, o.file, o.host, &e) != RC_OK)
 		return fail(&e, SPEC_ERROR);
 	apply_options(&m, &o);
+	if (o.switch_to != NULL) {
+		status = ctl_switch(&m.plan, o.switch_to, o.unclean);
+		plan_free(&m.plan);
+		return status;
+	}
 	if (o.test) {
 		plan_print(&m.plan, stdout);
 		plan_free(&m.plan);

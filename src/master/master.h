@@ -21,6 +21,8 @@
 #include "master/plan.h"
 
 struct master;
+struct takeover;
+struct ctl;
 
 /* A broker of this host, its memory and what its workers share. All of it survives the workers. */
 struct node {
@@ -30,6 +32,11 @@ struct node {
 	int		 channels[ROLE_COUNT][2];	/* broker's end, that role's end; -1 */
 	int		 listen_main, listen_vip, listen_ha;
 	bool		 failed;	/* a sync failed: seen and said; final */
+	struct takeover	*takeover;	/* of its brokerName; NULL before takeover_make */
+	int		 member;	/* its index there */
+	bool		 led;		/* it has served as master of this epoch */
+	int64_t		 matched_epoch;	/* a slave: its log was last found to be one with the master's in that epoch; -1 never */
+	int64_t		 cut_us;	/* when its group was last started again for a cut */
 };
 
 /* One worker: what it is, and how its process is doing. */
@@ -49,6 +56,7 @@ struct slot {
 	int64_t		 started_us;
 	int64_t		 backoff_ms;	/* before the next restart; 0: at once */
 	unsigned	 restarts;
+	unsigned	 deaths;	/* that we did not want, each soon after the one before */
 	bool		 expected;	/* we ended it: its death is no news */
 	const char	*why;		/* what we ended it for, or NULL */
 	char		 last_words[SHM_TEXT_MAX];
@@ -72,6 +80,10 @@ struct master {
 	ev_io		*controls;	/* by slot */
 	ev_prepare	 turn;		/* converge */
 	ev_timer	 second, stop_deadline;
+	struct takeover	*takeovers;
+	size_t		 takeover_count;
+	ev_timer	 look;		/* at what makes no event: heartbeats, positions */
+	struct ctl	*ctl;
 	int64_t		 begun_us;
 	bool		 foreground, said_ready;
 	int		 ready_pipe;	/* to the process that waits for -d to succeed; -1 */
@@ -105,6 +117,8 @@ void	monitor_reap(struct master *m);
 void	monitor_ready(struct slot *s);
 /* Ends a worker that is not to be trusted or has a part in a group's end. why is said with its death; static text. */
 void	monitor_kill(struct slot *s, const char *why);
+/* Ends all of the node's workers that start with its broker; they start again together, at once. */
+void	monitor_end_group(struct node *n, struct master *m, const char *why);
 size_t	monitor_running(const struct master *m);
 
 /* control.c: signals, messages of the workers, stopping. */

@@ -13,7 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "master/master.h"
+#include "master/takeover.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS	 10000
@@ -36,7 +36,7 @@ static bool
 leads_group(const struct slot *s)
 {
 	if (s->role == WORKER_HA)
-		return s->node->spec->conf.brokerRole == ROLE_SLAVE;
+		return atomic_load(&s->node->shm->master.role) == ROLE_SLAVE;
 	return s->role == WORKER_BROKER;
 }
 
@@ -57,7 +57,7 @@ group_is_not_ready(const struct slot *s)
 
 		if (o == s || o->node != s->node || !in_group(o))
 			continue;
-		if (o->pid != 0 && o->why == WITH_BROKER)
+		if (o->pid != 0 && o->why != NULL)
 			return true;
 		if (leads_group(o) && o->state == WORKER_BACKOFF)
 			return true;
@@ -72,7 +72,7 @@ should_start(const struct slot *s)
 		return false;
 	if (!in_group(s))
 		return true;
-	return !s->node->failed && !group_is_not_ready(s);
+	return !s->node->failed && !takeover_holds(s->node) && !group_is_not_ready(s);
 }
 
 static void
@@ -243,21 +243,24 @@ drain_channels(const struct slot *s)
 	}
 }
 
+void
+monitor_end_group(struct node *n, struct master *m, const char *why)
+{
+	for (size_t i = 0; i < m->slot_count; i++) {
+		struct slot *s = &m->slots[i];
+
+		if (s->node != n || !in_group(s) || s->pid == 0)
+			continue;
+		s->expected = true;
+		monitor_kill(s, why);
+	}
+}
+
 static void
 end_group(struct slot *dead)
 {
-	struct master *m = dead->m;
-
-	if (dead->node == NULL || !leads_group(dead))
-		return;
-	for (size_t i = 0; i < m->slot_count; i++) {
-		struct slot *o = &m->slots[i];
-
-		if (o == dead || o->node != dead->node || !in_group(o) || o->pid == 0)
-			continue;
-		o->expected = true;
-		monitor_kill(o, WITH_BROKER);
-	}
+	if (dead->node != NULL && leads_group(dead))
+		monitor_end_group(dead->node, dead->m, WITH_BROKER);
 }
 
 /* The delay before the next start, after a life of that length. */
@@ -268,6 +271,7 @@ next_delay(struct slot *s, int64_t lived_ms)
 
 	if (s->expected)
 		return 0;
+	s->deaths = lived_ms >= LONG_LIFE_MS ? 1 : s->deaths + 1;
 	if (lived_ms >= LONG_LIFE_MS)
 		delay = 0;
 	s->backoff_ms = delay == 0 ? BACKOFF_FIRST_MS : MIN_OF(delay * 2, BACKOFF_MAX_MS);
@@ -291,8 +295,12 @@ plan_restart(struct slot *s, char *sentence, size_t size, int st)
 {
 	int64_t delay = next_delay(s, (clock_mono_us() - s->started_us) / 1000);
 
+	s->state = WORKER_DEAD;
+	takeover_turn(s->m); /* may keep it from being started again */
 	if (in_group(s) && s->node->failed)
 		put_part(sentence, size, "; not started again, its node has failed");
+	else if (in_group(s) && takeover_holds(s->node))
+		put_part(sentence, size, "; not started again before it is clear who is master");
 	else if (delay > 0)
 		put_part(sentence, size, "; starting it again in %lld ms", (long long)delay);
 	else
@@ -363,7 +371,7 @@ monitor_reap(struct master *m)
 
 		if (s != NULL)
 			slot_died(s, st);
-		else
+		else if (!takeover_child(m, pid, st))
 			other_died(pid, st);
 	}
 }

@@ -10,11 +10,12 @@
 
 #define USAGE_ERROR 2
 
-enum { OPT_HOST = 256, OPT_NODE };
+enum { OPT_HOST = 256, OPT_NODE, OPT_SWITCH, OPT_UNCLEAN };
 
 static const char usage[] =
     "usage: rmqsupervisor [-f FILE] [--host NAME] [-d] [-p PIDFILE]   runs this host's part of the cluster\n"
     "       rmqsupervisor [-f FILE] [--host NAME] -t                  checks FILE and prints the plan\n"
+    "       rmqsupervisor [-f FILE] [--host NAME] --switch NODE       has the running one make NODE the master\n"
     "       rmqsupervisor [-f FILE] -r ROLE [--node NAME]             runs one worker in the foreground, for a debugger\n"
     "\n"
     "  -f, --file FILE      the cluster's spec (default " SYSCONFDIR "/rmqsupervisor/cluster.yaml)\n"
@@ -24,6 +25,8 @@ static const char usage[] =
     "  -p, --pid-file FILE  hold this file, with our pid, while running\n"
     "  -r, --role ROLE      namesrv, broker-store, flush, ha, clean, warm or console\n"
     "      --node NAME      with -r: which broker or name server, such as broker-a-0 (needed if there are several)\n"
+    "      --switch NODE    the broker NODE, such as broker-a-1, is to be master of its name; waits for the end of it\n"
+    "      --unclean        with --switch: even if NODE lacks records that may have been acknowledged\n"
     "  -V, --version        print the version\n"
     "  -h, --help           print this\n"
     "\n"
@@ -38,6 +41,8 @@ static const struct option long_options[] = {
     {"pid-file", required_argument, NULL, 'p'},
     {"role", required_argument, NULL, 'r'},
     {"node", required_argument, NULL, OPT_NODE},
+    {"switch", required_argument, NULL, OPT_SWITCH},
+    {"unclean", no_argument, NULL, OPT_UNCLEAN},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -75,6 +80,12 @@ take(struct options *o, int opt)
 	case OPT_NODE:
 		o->node = optarg;
 		break;
+	case OPT_SWITCH:
+		o->switch_to = optarg;
+		break;
+	case OPT_UNCLEAN:
+		o->unclean = true;
+		break;
 	case 'V':
 		printf("rmqsupervisor %s\n", PACKAGE_VERSION);
 		return 0;
@@ -96,6 +107,10 @@ check(struct options *o)
 		return wrong("there is no role ", o->role);
 	if (o->node != NULL && o->role == NULL)
 		return wrong("--node goes with -r", "");
+	if (o->unclean && o->switch_to == NULL)
+		return wrong("--unclean goes with --switch", "");
+	if (o->switch_to != NULL && (o->role != NULL || o->test || o->daemon))
+		return wrong("--switch goes only with -f and --host", "");
 	if (o->daemon && (o->role != NULL || o->test))
 		return wrong("-d does not go with ", o->test ? "-t" : "-r");
 	return -1;

@@ -7,8 +7,8 @@
 #include "common/base.h"
 
 struct options {
-	const char	*file, *host, *role, *node, *pid_file;
-	bool		 test, daemon;
+	const char	*file, *host, *role, *node, *pid_file, *switch_to;
+	bool		 test, daemon, unclean;
 	int		 role_number;	/* of `role`, or -1 */
 };
 

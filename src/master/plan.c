@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "common/shm_layout.h"
 #include "common/str.h"
 #include "master/instance.h"
 
@@ -225,10 +226,59 @@ set_failover_mode(struct plan *p, yaml_node_t *value, struct err *e)
 }
 
 static enum rc
+set_number(struct plan *p, yaml_node_t *value, const char *key, int32_t min, int32_t max, int32_t *number, struct err *e)
+{
+	const char *text;
+	int32_t n;
+	enum rc rc = yamlfile_text(&p->y, value, key, &text, e);
+
+	if (rc != RC_OK)
+		return rc;
+	if (str_i32(slice_of(text), &n) != RC_OK || n < min || n > max)
+		return yamlfile_error(&p->y, value, e, "failover: `%s` is a number from %d to %d, not `%s`", key, (int)min, (int)max,
+		    text);
+	*number = n;
+	return RC_OK;
+}
+
+static enum rc
+set_detect(struct plan *p, yaml_node_t *value, struct err *e)
+{
+	return set_number(p, value, "detect", 4 * SHM_BEAT_MS, 600000, &p->spec.detect_ms, e);
+}
+
+static enum rc
+set_master_timeout(struct plan *p, yaml_node_t *value, struct err *e)
+{
+	return set_number(p, value, "masterTimeout", 500, 600000, &p->spec.master_timeout_ms, e);
+}
+
+static enum rc
+set_restarts(struct plan *p, yaml_node_t *value, struct err *e)
+{
+	return set_number(p, value, "restarts", 0, 1000, &p->spec.restarts, e);
+}
+
+static enum rc
+set_unclean(struct plan *p, yaml_node_t *value, struct err *e)
+{
+	const char *text;
+	enum rc rc = yamlfile_text(&p->y, value, "unclean", &text, e);
+
+	if (rc != RC_OK)
+		return rc;
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+		return yamlfile_error(&p->y, value, e, "failover: unclean: `%s` is neither true nor false", text);
+	p->spec.unclean = *text == 't';
+	return RC_OK;
+}
+
+static enum rc
 read_failover(struct plan *p, yaml_node_t *map, struct err *e)
 {
-	static const struct plan_key keys[] = {
-	    FUNC_KEY("mode", set_failover_mode), TEXT_KEY("onPromote", on_promote), TEXT_KEY("onFailed", on_failed)};
+	static const struct plan_key keys[] = {FUNC_KEY("mode", set_failover_mode), TEXT_KEY("onPromote", on_promote),
+	    TEXT_KEY("onFailed", on_failed), FUNC_KEY("unclean", set_unclean), FUNC_KEY("detect", set_detect),
+	    FUNC_KEY("masterTimeout", set_master_timeout), FUNC_KEY("restarts", set_restarts)};
 	enum rc rc = read_section(p, map, "`failover`", keys, COUNT_OF(keys), e);
 
 	if (rc == RC_OK && p->spec.failover == FAILOVER_SCRIPT && p->spec.on_promote == NULL)
@@ -335,6 +385,9 @@ plan_load(struct plan *p, const char *path, const char *host, struct err *e)
 
 	memset(p, 0, sizeof(*p));
 	p->spec.ready_timeout_s = p->spec.stop_timeout_s = 30;
+	p->spec.detect_ms = 1500;
+	p->spec.master_timeout_ms = 3000;
+	p->spec.restarts = 1;
 	rc = yamlfile_load(&p->y, path, e);
 	if (rc == RC_OK)
 		rc = read_spec(p, e);

@@ -117,10 +117,12 @@ print_elsewhere(const struct plan *p, FILE *out)
 static void
 print_failover(const struct cluster_spec *s, FILE *out)
 {
-	if (s->failover != FAILOVER_OFF)
-		fprintf(out, "\nfailover: mode %s is accepted, but this version does not promote a slave by itself: a failed node "
-			     "only runs onFailed\n",
-		    s->failover == FAILOVER_SCRIPT ? "script" : "local");
+	if (s->failover == FAILOVER_LOCAL)
+		fprintf(out, "\nfailover: a slave here takes over from a master here%s\n",
+		    s->unclean ? ", even if it lacks acknowledged records (unclean)" : "");
+	if (s->failover == FAILOVER_SCRIPT)
+		fprintf(out, "\nfailover: %s decides when a slave here takes over%s\n", s->on_promote,
+		    s->unclean ? ", even if it lacks acknowledged records (unclean)" : "");
 	if (s->on_failed != NULL)
 		fprintf(out, "\nfailover: a node whose disk fails runs %s\n", s->on_failed);
 }

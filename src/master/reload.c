@@ -8,7 +8,7 @@
 
 #include "common/buf.h"
 #include "common/log.h"
-#include "master/master.h"
+#include "master/takeover.h"
 
 struct report {
 	struct buf	live, fixed;
@@ -205,6 +205,22 @@ new_log_level(struct master *m, struct cluster_spec *then, struct report *r)
 }
 
 static void
+new_failover(struct cluster_spec *now, const struct cluster_spec *then, struct report *r)
+{
+	static const char *const modes[] = {[FAILOVER_OFF] = "off", [FAILOVER_SCRIPT] = "script", [FAILOVER_LOCAL] = "local"};
+
+	if (now->failover != then->failover)
+		put_change(&r->live, "failover", "mode", modes[then->failover]);
+	if (now->unclean != then->unclean)
+		put_change(&r->live, "failover", "unclean", then->unclean ? "true" : "false");
+	now->failover = then->failover;
+	now->unclean = then->unclean;
+	now->detect_ms = then->detect_ms;
+	now->master_timeout_ms = then->master_timeout_ms;
+	now->restarts = then->restarts;
+}
+
+static void
 compare_top(struct master *m, struct cluster_spec *then, struct report *r)
 {
 	struct cluster_spec *now = &m->plan.spec;
@@ -215,8 +231,7 @@ compare_top(struct master *m, struct cluster_spec *then, struct report *r)
 	compare_text("pidFile", now->pid_file, then->pid_file, r);
 	compare_text("log: dir", now->log_dir, then->log_dir, r);
 	compare_text("console: listen", now->console_listen, then->console_listen, r);
-	if (now->failover != then->failover)
-		put_change(&r->fixed, "failover", "mode", NULL);
+	new_failover(now, then, r);
 	now->ready_timeout_s = then->ready_timeout_s;
 	now->stop_timeout_s = then->stop_timeout_s;
 	swap_text(&now->on_promote, &then->on_promote);
@@ -257,6 +272,7 @@ reload_spec(struct master *m)
 	for (size_t i = 0; i < then.warning_count; i++)
 		log_warn("%s", then.warnings[i]);
 	compare_top(m, &then.spec, &r);
+	takeover_reload(m);
 	compare_namesrvs(m, &then.spec, &r);
 	compare_brokers(m, &then.spec, &r);
 	find_new(&m->plan.spec, &then.spec, &r);

@@ -16,7 +16,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/sock.h"
-#include "master/master.h"
+#include "master/takeover.h"
 
 #define PAGE_BYTES (sizeof(struct shm_page) + SHM_PAGE_TEXT)
 
@@ -209,8 +209,6 @@ make_node(struct node *n, struct err *e)
 	n->shm->version = SHM_VERSION;
 	n->shm->size = sizeof(struct node_shm);
 	snprintf(n->shm->name, sizeof(n->shm->name), "%.60s", n->spec->name);
-	atomic_store(&n->shm->master.broker_id, n->spec->conf.brokerId);
-	atomic_store(&n->shm->master.role, n->spec->conf.brokerRole);
 	return make_channels(n, e);
 }
 
@@ -361,4 +359,5 @@ wire_keep_only(struct master *m, const struct slot *mine)
 	close_fd(&m->pid_fd);
 	close_fd(&m->ready_pipe);
 	close_fd(&m->signals.fd);
+	ctl_close(m);
 }

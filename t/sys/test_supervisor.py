@@ -438,7 +438,7 @@ class Checking(Case):
         self.assertIn(f"clients {s.port}, VIP {s.port - 2}, slaves {s.port + 1}", said)
         self.assertIn("broker-a-0: sendMessageThreadPoolNums=9: ", said)
         self.assertNotIn("fileReservedTime", said)
-        self.assertIn("this version does not promote a slave by itself", said)
+        self.assertIn("p.sh decides when a slave here takes over", said)
         self.assertFalse(os.path.exists(s.data))
 
     def test_a_bad_spec_is_one_sentence_with_its_place(self):

@@ -198,6 +198,26 @@ relative_paths_are_below_dir(void)
 }
 
 static void
+failover_has_defaults_and_takes_numbers(void)
+{
+	CU_ASSERT_TRUE_FATAL(loads("brokers: [ { brokerName: a } ]\n"));
+	CU_ASSERT_EQUAL(plan.spec.failover, FAILOVER_OFF);
+	CU_ASSERT_FALSE(plan.spec.unclean);
+	CU_ASSERT_EQUAL(plan.spec.detect_ms, 1500);
+	CU_ASSERT_EQUAL(plan.spec.master_timeout_ms, 3000);
+	CU_ASSERT_EQUAL(plan.spec.restarts, 1);
+	done();
+	CU_ASSERT_TRUE_FATAL(loads("failover: { mode: local, unclean: true, detect: 800, masterTimeout: 500, restarts: 0 }\n"
+				   "brokers: [ { brokerName: a } ]\n"));
+	CU_ASSERT_EQUAL(plan.spec.failover, FAILOVER_LOCAL);
+	CU_ASSERT_TRUE(plan.spec.unclean);
+	CU_ASSERT_EQUAL(plan.spec.detect_ms, 800);
+	CU_ASSERT_EQUAL(plan.spec.master_timeout_ms, 500);
+	CU_ASSERT_EQUAL(plan.spec.restarts, 0);
+	done();
+}
+
+static void
 the_bound_address_is_the_one_that_clients_are_told(void)
 {
 	CU_ASSERT_TRUE_FATAL(loads("namesrv: [ { bindAddress: 127.0.0.2 } ]\n"
@@ -325,6 +345,10 @@ values_of_the_wrong_type_are_refused(void)
 	refuses("log: { to: disk }\n", "1:12", "log: to: `disk` is none of stderr, file, syslog");
 	refuses("failover: { mode: maybe }\n", "1:19", "failover: mode: `maybe` is none of off, script, local");
 	refuses("failover: { mode: script }\n", "1:11", "failover: mode: script needs `onPromote`, the script");
+	refuses("failover: { unclean: perhaps }\n", "1:22", "failover: unclean: `perhaps` is neither true nor false");
+	refuses("failover: { detect: 100 }\n", "1:21", "failover: `detect` is a number from 800 to 600000, not `100`");
+	refuses("failover: { masterTimeout: soon }\n", "1:28", "failover: `masterTimeout` is a number from 500 to 600000, not `soon`");
+	refuses("failover: { restarts: -1 }\n", "1:23", "failover: `restarts` is a number from 0 to 1000, not `-1`");
 	refuses("console: { listen: 9877 }\n", "1:10", "console: listen: `9877` is not of the form address:port");
 	CU_ASSERT_EQUAL(load_for(NULL, "brokers:\n  - brokerName: a\n    listenPort: many\n"), RC_INVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "c.yaml:3:17: "));
@@ -439,7 +463,7 @@ addresses_are_split_at_their_port(void)
 
 TEST_MAIN("master/plan", TEST(a_small_spec_is_completed), TEST(the_entry_wins_over_the_include_and_that_over_the_defaults),
     TEST(unknown_keys_of_an_included_file_are_a_warning_with_its_line), TEST(only_entries_of_the_host_are_here),
-    TEST(relative_paths_are_below_dir), TEST(the_bound_address_is_the_one_that_clients_are_told),
+    TEST(relative_paths_are_below_dir), TEST(failover_has_defaults_and_takes_numbers), TEST(the_bound_address_is_the_one_that_clients_are_told),
     TEST(a_masters_id_other_than_0_is_taken_as_0_with_a_warning),
     TEST(what_update_broker_config_saved_holds_unless_the_spec_says_otherwise),
     TEST(a_slave_may_follow_a_master_outside_of_the_spec), TEST(directories_are_made_for_their_owner_only),
