@@ -152,8 +152,8 @@ rules_path(void)
 	static const char *path;
 	static bool asked;
 
-	if (!asked)
-		path = getenv("RMQ_SHIM_RULES");
+	if (!asked && getenv("RMQ_SHIM_RULES") != NULL)
+		path = strdup(getenv("RMQ_SHIM_RULES")); /* a process that sets its title writes over the environment */
 	asked = true;
 	return path;
 }

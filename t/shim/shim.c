@@ -73,6 +73,15 @@ root(void)
 	return path[0] != '\0' ? path : NULL;
 }
 
+/* While the environment is still as it was given. */
+__attribute__((constructor)) static void
+begin(void)
+{
+	(void)root();
+	(void)trace_on();
+	(void)rules_clock_ms();
+}
+
 /* The part of an absolute path that is below the root, or NULL. */
 static const char *
 below(const char *path)
@@ -422,35 +431,51 @@ sync_file_range(int fd, off_t at, off_t n, unsigned flags)
 	return error != 0 ? fails(error) : (int)syscall(SYS_sync_file_range, fd, at, n, flags);
 }
 
-/* ---- aio: only one sync at a time is under way in a process (bgsync) */
+/* ---- aio: each context has at most one sync under way (bgsync) */
 
-static int64_t aio_number;
-static uint64_t aio_ino;
-static int aio_error;
+#define AIO_MAX 64
 
-static void
-note_submit(const struct iocb *cb)
+static struct aio {
+	long	 context;
+	int64_t	 number;
+	uint64_t ino; /* 0: nothing is under way */
+	int	 error;
+} aios[AIO_MAX];
+
+static struct aio *
+aio_of(long context)
 {
-	struct file *f = file_of((int)cb->aio_fildes);
-
-	aio_ino = 0;
-	if (f == NULL || (cb->aio_lio_opcode != IOCB_CMD_FSYNC && cb->aio_lio_opcode != IOCB_CMD_FDSYNC))
-		return;
-	aio_number = begin_sync(f);
-	aio_error = refused(OP_SYNC, f->path);
-	aio_ino = f->ino;
+	for (int i = 0; i < AIO_MAX; i++)
+		if (aios[i].context == context || aios[i].context == 0) {
+			aios[i].context = context;
+			return &aios[i];
+		}
+	abort();
 }
 
 static void
-note_event(struct io_event *event)
+note_submit(struct aio *aio, const struct iocb *cb)
 {
-	if (aio_ino == 0)
+	struct file *f = file_of((int)cb->aio_fildes);
+
+	aio->ino = 0;
+	if (f == NULL || (cb->aio_lio_opcode != IOCB_CMD_FSYNC && cb->aio_lio_opcode != IOCB_CMD_FDSYNC))
 		return;
-	if (aio_error != 0)
-		event->res = -aio_error;
+	aio->number = begin_sync(f);
+	aio->error = refused(OP_SYNC, f->path);
+	aio->ino = f->ino;
+}
+
+static void
+note_event(struct aio *aio, struct io_event *event)
+{
+	if (aio->ino == 0)
+		return;
+	if (aio->error != 0)
+		event->res = -aio->error;
 	else if (event->res == 0)
-		trace_put(TRACE_SYNC_END, aio_ino, aio_number, NULL, 0, NULL, 0);
-	aio_ino = 0;
+		trace_put(TRACE_SYNC_END, aio->ino, aio->number, NULL, 0, NULL, 0);
+	aio->ino = 0;
 }
 
 long
@@ -465,10 +490,10 @@ syscall(long number, ...)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	if (number == SYS_io_submit && a[1] == 1)
-		note_submit(((struct iocb **)a[2])[0]);
+		note_submit(aio_of(a[0]), ((struct iocb **)a[2])[0]);
 	r = CALL(syscall, number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (number == SYS_io_getevents && r == 1)
-		note_event((struct io_event *)a[3]);
+		note_event(aio_of(a[0]), (struct io_event *)a[3]);
 	return r;
 }
 

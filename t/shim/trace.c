@@ -16,7 +16,7 @@
 #include "shim.h"
 
 #define TRACE_FD 1000 /* from here on: out of the way of programs */
-#define MAPS_MAX 64
+#define MAPS_MAX 1024
 #define PAGE     4096
 
 struct record {         /* little-endian, as the machine */
@@ -37,16 +37,18 @@ struct map {
 };
 
 static int trace_fd = -1;
+static char *trace_path;
 static struct map maps[MAPS_MAX];
 
 bool
 trace_on(void)
 {
-	static int on = -1;
+	static bool asked;
 
-	if (on < 0)
-		on = getenv("RMQ_SHIM_TRACE") != NULL;
-	return on != 0;
+	if (!asked && getenv("RMQ_SHIM_TRACE") != NULL)
+		trace_path = strdup(getenv("RMQ_SHIM_TRACE")); /* see rules_path */
+	asked = true;
+	return trace_path != NULL;
 }
 
 bool
@@ -58,7 +60,7 @@ trace_owns(int fd)
 static void
 open_trace(void)
 {
-	int fd = real_open(getenv("RMQ_SHIM_TRACE"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int fd = real_open(trace_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
 	trace_fd = fcntl(fd, F_DUPFD_CLOEXEC, TRACE_FD);
 	(void)real_close(fd);
