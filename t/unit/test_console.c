@@ -241,6 +241,34 @@ status_carries_the_workers_own_pages(void)
 }
 
 static void
+status_tells_who_is_master_and_what_happened_last(void)
+{
+	struct fixture f;
+	struct shm_failover *fo;
+	json_t *o;
+
+	fixture_make(&f);
+	fo = &f.host->failover[0];
+	*fo = (struct shm_failover){.broker_name = "broker-a", .master = "broker-a-1", .phase = "watching", .why = "it was frozen",
+	    .mode = FAILOVER_LOCAL, .epoch = 7, .since_ms = MADE_NOW};
+	f.host->failovers = 1;
+	for (f.host->events = 0; f.host->events < SHM_EVENTS + 3; f.host->events++)
+		snprintf(f.host->event[f.host->events % SHM_EVENTS].text, SHM_TEXT_MAX, "event %d", (int)f.host->events);
+	o = status_of(&f);
+	CU_ASSERT_STRING_EQUAL(text_at(o, "failover", "brokerName"), "broker-a");
+	CU_ASSERT_STRING_EQUAL(text_at(o, "failover", "mode"), "local");
+	CU_ASSERT_STRING_EQUAL(text_at(o, "failover", "phase"), "watching");
+	CU_ASSERT_STRING_EQUAL(text_at(o, "failover", "master"), "broker-a-1");
+	CU_ASSERT_STRING_EQUAL(text_at(o, "failover", "why"), "it was frozen");
+	CU_ASSERT_STRING_NOT_EQUAL(text_at(o, "failover", "since"), "(none)");
+	CU_ASSERT_EQUAL(number_at(o, "failover.0.epoch"), 7);
+	CU_ASSERT_STRING_EQUAL(text_at(o, "events", "text"), "event 66"); /* the newest first */
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(o, "events")), SHM_EVENTS);
+	json_decref(o);
+	fixture_free(&f);
+}
+
+static void
 a_broken_page_is_left_out(void)
 {
 	struct fixture f;
@@ -516,7 +544,8 @@ pages_are_fresh_for_three_seconds(void)
 }
 
 TEST_MAIN("console/pages", TEST(status_shows_positions_counters_and_flushes), TEST(status_tells_how_a_worker_died),
-    TEST(status_carries_the_workers_own_pages), TEST(a_broken_page_is_left_out), TEST(rates_are_over_the_last_ten_seconds),
+    TEST(status_carries_the_workers_own_pages), TEST(status_tells_who_is_master_and_what_happened_last),
+    TEST(a_broken_page_is_left_out), TEST(rates_are_over_the_last_ten_seconds),
     TEST(metrics_follow_the_text_format), TEST(metrics_have_the_originals_names_and_labels),
     TEST(without_a_page_there_are_node_metrics_only), TEST(health_names_the_first_reason),
     TEST(pages_are_fresh_for_three_seconds))

@@ -244,6 +244,53 @@ nodes_json(const struct view *v)
 }
 
 static json_t *
+failover_json(const struct shm_failover *f)
+{
+	static const char *const modes[] = {[FAILOVER_OFF] = "off", [FAILOVER_SCRIPT] = "script", [FAILOVER_LOCAL] = "local"};
+	json_t *o = json_object();
+	int mode = atomic_load(&f->mode);
+
+	set_shm_text(o, "brokerName", f->broker_name, sizeof(f->broker_name));
+	set_text(o, "mode", mode >= 0 && mode < (int)COUNT_OF(modes) ? modes[mode] : "unknown");
+	set_shm_text(o, "phase", f->phase, sizeof(f->phase));
+	set_shm_text(o, "master", f->master, sizeof(f->master)); /* "": not known */
+	set_i64(o, "epoch", atomic_load(&f->epoch));
+	set_time(o, "since", atomic_load(&f->since_ms));
+	set_shm_text(o, "why", f->why, sizeof(f->why));
+	return o;
+}
+
+static json_t *
+failovers_json(const struct view *v)
+{
+	json_t *list = json_array();
+	int n = atomic_load(&v->w->host->failovers);
+
+	for (int i = 0; i < n && i < SHM_FAILOVERS_MAX; i++)
+		json_array_append_new(list, failover_json(&v->w->host->failover[i]));
+	return list;
+}
+
+/* The last events, the newest first. */
+static json_t *
+events_json(const struct view *v)
+{
+	const struct host_shm *h = v->w->host;
+	uint64_t n = atomic_load(&h->events);
+	json_t *list = json_array();
+
+	for (uint64_t i = 0; i < n && i < SHM_EVENTS; i++) {
+		const struct shm_event *ev = &h->event[(n - 1 - i) % SHM_EVENTS];
+		json_t *o = json_object();
+
+		set_time(o, "time", atomic_load(&ev->ms));
+		set_shm_text(o, "text", ev->text, sizeof(ev->text));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
 name_servers_json(const struct view *v)
 {
 	json_t *list = json_array();
@@ -283,6 +330,8 @@ page_status(const struct view *v, struct buf *out)
 	json_object_set_new(o, "workers", workers_json(v));
 	json_object_set_new(o, "nodes", nodes_json(v));
 	json_object_set_new(o, "nameServers", name_servers_json(v));
+	json_object_set_new(o, "failover", failovers_json(v));
+	json_object_set_new(o, "events", events_json(v));
 	if (json_dump_callback(o, dump_more, out, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0)
 		out->failed = true;
 	buf_put_char(out, '\n');
