@@ -8,6 +8,7 @@
 #include "workers/broker/groups.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/pop.h"
 
 #define READ_BIT 2	/* of what 353 forbids */
 
@@ -75,6 +76,7 @@ adm_group_delete(struct broker *b, struct conn *c, struct command *cmd)
 	if (field_bool(cmd, "cleanOffset", false) || field_bool(cmd, "removeOffset", false))
 		offsets_remove_group(b->offsets, name);
 	orderly_remove_group(b->orderly, name);
+	pop_remove_group(b->pop, name);
 	brstats_remove_group(b->stats, name);
 	conn_answer(c, &id, RES_SUCCESS, NULL);
 }

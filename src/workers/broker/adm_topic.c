@@ -9,6 +9,7 @@
 #include "workers/broker/filters.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/topic_attrs.h"
+#include "workers/broker/pop.h"
 
 #define QUEUES_MAX	65536
 #define CQ_UNITS_MAX	1000	/* of one answer to 321 */
@@ -167,6 +168,7 @@ struct pop_topics {
 	struct broker	*b;
 	struct slice	 topic;
 	json_t		*names;
+	pop_remove_topic(b->pop, name);
 };
 
 static void

@@ -15,6 +15,7 @@
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/role.h"
 #include "workers/broker/siblings.h"
@@ -81,6 +82,8 @@ client_close(struct conn *c, const char *why)
 	call_conn_closed(b->calls, c, why);
 	if (b->hold != NULL)
 		hold_conn_closed(b->hold, c);
+	if (b->pop != NULL)
+		pop_conn_closed(b->pop, c);
 	if (b->clients != NULL)
 		clients_conn_closed(b->clients, c);
 	free(c->user);
@@ -228,9 +231,10 @@ finish(struct broker *b)
 	struct err e;
 
 	txn_note_progress(b->txn);
+	store_close(&b->store, !b->failed);
+	pop_note_progress(b->pop); /* the offsets of what was popped may be known once the log is synced */
 	if (offsets_save(b->offsets, &e) != RC_OK)
 		log_error("consumer offsets were not saved: %s", e.text);
-	store_close(&b->store, !b->failed);
 	if (!b->failed && delay_save(b->delay, &e) != RC_OK) /* after the log was synced; if that failed, its tail says it */
 		log_error("the progress of delayed messages was not saved: %s", e.text);
 	if (!b->failed && timer_save(b->timer, &e) != RC_OK)
@@ -293,6 +297,9 @@ broker_turn_end(struct ev_loop *loop, ev_prepare *p, int events)
 	more |= store_progress(b->store, DISPATCH_STEP);
 	more |= timer_wanted(b->timer);
 	release_waiters(b);
+	more |= pop_turn(b->pop);
+	sends_commit(b->sends);
+	more |= pop_wanted(b->pop);
 	keep_going(b, more);
 	hold_run(b->hold);
 	followers_turn(b->followers);
@@ -377,6 +384,7 @@ on_second(struct worker *w)
 	cold_second(b->cold);
 	delay_second(b->delay);
 	timer_second(b->timer);
+	pop_second(b->pop);
 	txn_second(b->txn);
 	slave_second(b->slave);
 	brstats_second(b->stats);
@@ -465,6 +473,7 @@ on_stop(struct worker *w)
 	set_state(b, NODE_STOPPING);
 	conn_set_stop_listening(&b->conns);
 	hold_answer_all(b->hold);
+	pop_answer_all(b->pop);
 	announce_leave(b->announce, left, b);
 }
 

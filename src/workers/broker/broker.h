@@ -13,6 +13,8 @@
 #ifndef BROKER_BROKER_H
 #define BROKER_BROKER_H
 
+#include <sys/queue.h>
+
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -35,6 +37,7 @@ struct modes;
 struct offsets;
 struct orderly;
 struct sends;
+struct pop;
 struct siblings;
 struct slave;
 struct timer;
@@ -69,6 +72,7 @@ struct broker {
 	struct txn	*txn;		/* transactional messages */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
 	struct followers *followers;	/* a master: slaves that ask for what is not in the log */
+	struct pop	*pop;		/* pop consumption */
 	struct slave	*slave;		/* a slave: what its master says */
 	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */
@@ -94,8 +98,10 @@ struct held;
 struct client_conn {
 	struct held	*held;		/* hold: the pulls of this connection that wait */
 };
+struct pop_held;
 
 /* One request: answers at once, or keeps request_id and a reference of the connection and answers later, exactly once. */
+	LIST_HEAD(, pop_held) pops;	/* pop_hold: its pops that wait */
 typedef void request_handler(struct broker *b, struct conn *c, struct command *cmd);
 
 #define REQUEST(NAME, handler, vip) request_handler handler;

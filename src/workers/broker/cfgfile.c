@@ -25,6 +25,7 @@ struct cfgfile {
 	void		*arg;
 	bool		 changed;
 	bool		 failing;	/* it was said already */
+	uint64_t	 saves;		/* that are on the disk */
 	ev_timer	 timer;
 	/* a write in the background: the new file, then the directory are synced */
 	struct bgsync	*sync;		/* NULL: not on this kernel */
@@ -98,6 +99,7 @@ on_dir_synced(void *arg, int error)
 		fail_background(f, "sync its directory", error);
 		return;
 	}
+	f->saves++;
 	say(f, NULL);
 	stop_background(f);
 }
@@ -243,7 +245,14 @@ cfgfile_save(struct cfgfile *f, struct err *e)
 		write_later(f, RETRY_SECONDS);
 	else
 		f->overtaken = f->fd >= 0;
+	f->saves += rc == RC_OK;
 	return rc;
+}
+
+uint64_t
+cfgfile_saves(const struct cfgfile *f)
+{
+	return f->saves;
 }
 
 enum rc

@@ -23,6 +23,8 @@ void		 cfgfile_changed(struct cfgfile *f);
 enum rc		 cfgfile_save(struct cfgfile *f, struct err *e) MUST_CHECK;
 /* As cfgfile_save, if it was marked. */
 enum rc		 cfgfile_save_changes(struct cfgfile *f, struct err *e) MUST_CHECK;
+/* How often it was written up to the disk. */
+uint64_t	 cfgfile_saves(const struct cfgfile *f);
 /* As cfgfile_save; a failure goes to the log only. */
 void		 cfgfile_save_or_say(struct cfgfile *f);
 

@@ -13,6 +13,7 @@
 #include "workers/broker/delay.h"
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/role.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
@@ -274,6 +275,8 @@ broker_page_write(struct broker *b)
 	put_delays(b, &out);
 	buf_put_str(&out, ",\"timer\":");
 	timer_put_json(b->timer, &out);
+	buf_put_str(&out, ",\"pop\":");
+	pop_put_json(b->pop, &out);
 	put_transactions(b, &out);
 	buf_put_str(&out, ",\"replication\":");
 	adm_put_replication(b, &out);

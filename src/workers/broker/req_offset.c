@@ -58,9 +58,8 @@ answer_number(struct conn *c, const struct request_id *id, const char *name, int
 
 /* ---- 14, 15, 43 */
 
-/* The original's rule for what is still in memory: a share of the machine's memory behind the log's end. */
-static bool
-first_message_is_near(struct broker *b, struct store_queue *q)
+bool
+offset_first_is_near(struct broker *b, struct store_queue *q)
 {
 	int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 	int64_t near = memory / 100 * b->conf->accessMessageInMemoryMaxRatio;
@@ -87,7 +86,7 @@ req_offset_query(struct broker *b, struct conn *c, struct command *cmd)
 		answer_number(c, &id, "offset", offset);
 	else if (!field_bool(cmd, "setZeroIfNotFound", true))
 		conn_answer(c, &id, RES_QUERY_NOT_FOUND, "Not found, do not set to zero, maybe this group boot first");
-	else if (first_message_is_near(b, find_queue(b, &p)))
+	else if (offset_first_is_near(b, find_queue(b, &p)))
 		answer_number(c, &id, "offset", 0);
 	else
 		conn_answer(c, &id, RES_QUERY_NOT_FOUND, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first");

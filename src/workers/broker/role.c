@@ -13,6 +13,7 @@
 #include "workers/broker/announce.h"
 #include "workers/broker/delay.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/slave.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/topics.h"
@@ -166,12 +167,16 @@ static void
 tell_supervisor(struct broker *b)
 {
 	if (ipc_send(b->w->control_fd, IPC_BROKER_MASTER_ROLE, (int32_t)b->conf->brokerRole, epoch_of(b)) != RC_OK)
+	struct err e;
+
 		log_warn("the supervisor was not told that the role is taken: the channel to it is full");
 }
 
 static void
 promoted(struct broker *b)
 {
+	if (pop_load(b->pop, &e) != RC_OK)
+		worker_die(b->w, "%s", e.text);
 	b->promoting = false;
 	take_role(b, wanted(b));
 	announce_identity(b->announce);

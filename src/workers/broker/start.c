@@ -22,6 +22,7 @@
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
 #include "workers/broker/role.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
 #include "workers/broker/slave.h"
@@ -49,6 +50,7 @@ arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
 
 	hold_arrival(b->hold, q, tags_code, props);
 	if (UNLIKELY(slice_is(queue_topic(q), SCHEDULE_TOPIC)))
+	pop_arrived(b->pop, q, tags_code, props);
 		delay_arrived(b->delay, q, tags_code);
 	else if (UNLIKELY(slice_is(queue_topic(q), TIMER_TOPIC)))
 		timer_arrived(b->timer);
@@ -114,6 +116,7 @@ make_parts(struct broker *b)
 	b->txn = txn_new(b);
 	b->followers = followers_new(b);
 	b->slave = slave_new(b);
+	b->pop = pop_new(b);
 }
 
 static void
@@ -123,7 +126,7 @@ load_parts(struct broker *b)
 
 	if (topics_load(b->topics, &e) != RC_OK || groups_load(b->groups, &e) != RC_OK || offsets_load(b->offsets, &e) != RC_OK ||
 	    modes_load(b->modes, &e) != RC_OK || filters_load(b->filters, &e) != RC_OK || delay_load(b->delay, &e) != RC_OK ||
-	    timer_load(b->timer, &e) != RC_OK)
+	    timer_load(b->timer, &e) != RC_OK || pop_load(b->pop, &e) != RC_OK)
 		worker_die(b->w, "%s", e.text);
 }
 
@@ -149,6 +152,7 @@ free_parts(struct broker *b)
 	txn_free(&b->txn);
 	timer_free(&b->timer);
 	delay_free(&b->delay);
+	pop_free(&b->pop);
 	daily_free(&b->daily);
 	modes_free(&b->modes);
 	offsets_free(&b->offsets);

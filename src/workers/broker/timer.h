@@ -46,6 +46,8 @@ struct timer_state {
 	bool		ready;		/* what waited at the start is known: it delivers */
 };
 void		 timer_state(const struct timer *t, struct timer_state *s);
+/* May a message for that topic be waiting? */
+bool		 timer_waits_for(const struct timer *t, struct slice topic);
 void		 timer_put_json(const struct timer *t, struct buf *out);	/* the same, for the status page */
 
 /* ---- what a timer message looks like (timer_msg.c) */

@@ -48,6 +48,17 @@ timer_topics_free(struct timer *t)
 	free(t->topic);
 }
 
+bool
+timer_waits_for(const struct timer *t, struct slice topic)
+{
+	if (!t->ready)
+		return true;
+	for (uint32_t i = 0; i < t->topics; i++)
+		if (is_topic(t, i, topic))
+			return t->topic[i].count > 0;
+	return false;
+}
+
 /* ---- rates */
 
 void
