@@ -3,6 +3,7 @@
  * socket of the test.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "common/crc.h"
 #include "t/unit/broker_fixture.h"
 #include "workers/broker/announce.h"
+#include "workers/broker/known.h"
 #include "workers/broker/topics.h"
 
 #define PORT_FIRST 20000
@@ -124,6 +126,76 @@ the_registration_carries_the_whole_table(void)
 	CU_ASSERT_STRING_EQUAL(announce_master_addr(f.b->announce), "10.0.0.1:10911");
 	CU_ASSERT_STRING_EQUAL(announce_master_ha_addr(f.b->announce), "10.0.0.1:10912");
 	CU_ASSERT_PTR_NOT_NULL(announce_conn(f.b->announce));
+	end();
+}
+
+/* As got_read, for what may take a second. */
+static bool
+got_wait(struct got *g, int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	for (int i = 0; i < TURNS_MAX && poll(&p, 1, 0) == 0; i++)
+		turn();
+	return got_read(g, &f, fd);
+}
+
+static void
+a_new_topic_is_known_before_its_producer_has_the_answer(void)
+{
+	struct got g, other;
+	int fd;
+
+	begin();
+	CU_ASSERT_FATAL(accept_broker() && next_request(&g, REQ_REGISTER_BROKER));
+	answer(&g, RES_SUCCESS, "");
+	fd = fixture_connect(&f);
+	send_only(&f, fd, "New1", 0, NULL, "x", 7);
+	CU_ASSERT_EQUAL(known_count(f.b->known), 1);
+	CU_ASSERT_FATAL(next_request(&g, REQ_REGISTER_BROKER));
+	CU_ASSERT_PTR_NOT_NULL(memmem(g.cmd.body.p, g.cmd.body.n, "\"New1\":{", 8));
+	CU_ASSERT_FALSE(got_read(&other, &f, fd));
+	send_only(&f, fd, "New1", 0, NULL, "x", 8); /* it has been made: this one does not wait */
+	CU_ASSERT_FATAL(got_read(&other, &f, fd));
+	CU_ASSERT_EQUAL(other.cmd.opaque, 8);
+	got_free(&other);
+	answer(&g, RES_SUCCESS, "");
+	CU_ASSERT_FATAL(got_read(&other, &f, fd));
+	CU_ASSERT_EQUAL(other.cmd.opaque, 7);
+	CU_ASSERT_EQUAL(other.cmd.code, RES_SUCCESS);
+	CU_ASSERT_STRING_EQUAL(got_text(&other, "queueOffset"), "0");
+	got_free(&other);
+	CU_ASSERT_EQUAL(known_count(f.b->known), 0);
+	close(fd);
+	end();
+}
+
+static void
+a_name_server_that_is_silent_or_gone_holds_up_nobody_for_long(void)
+{
+	struct got g;
+	int fd;
+
+	begin();
+	CU_ASSERT_FATAL(accept_broker() && next_request(&g, REQ_REGISTER_BROKER));
+	answer(&g, RES_SUCCESS, "");
+	fd = fixture_connect(&f);
+	send_only(&f, fd, "New1", 0, NULL, "x", 7);
+	CU_ASSERT_FATAL(got_wait(&g, fd)); /* it never answers */
+	CU_ASSERT_EQUAL(g.cmd.opaque, 7);
+	got_free(&g);
+	send_only(&f, fd, "New2", 0, NULL, "x", 8);
+	CU_ASSERT_EQUAL(known_count(f.b->known), 1);
+	close(ns_fd);
+	ns_fd = -1;
+	CU_ASSERT_FATAL(got_wait(&g, fd));
+	CU_ASSERT_EQUAL(g.cmd.opaque, 8);
+	got_free(&g);
+	send_only(&f, fd, "New3", 0, NULL, "x", 9); /* there is none to wait for */
+	CU_ASSERT_FATAL(got_read(&g, &f, fd));
+	CU_ASSERT_EQUAL(g.cmd.opaque, 9);
+	got_free(&g);
+	close(fd);
 	end();
 }
 
@@ -261,4 +333,6 @@ closed_permissions_show_in_the_table(void)
 TEST_MAIN("broker/announce", TEST(the_registration_carries_the_whole_table), TEST(many_new_topics_make_one_registration_soon),
     TEST(a_change_during_a_registration_is_registered_after_it), TEST(order_topics_of_the_answer_are_marked),
     TEST(a_lost_connection_is_made_again), TEST(leaving_unregisters_and_says_when_it_is_done),
-    TEST(without_name_servers_leaving_is_done_at_once), TEST(closed_permissions_show_in_the_table))
+    TEST(without_name_servers_leaving_is_done_at_once), TEST(closed_permissions_show_in_the_table),
+    TEST(a_new_topic_is_known_before_its_producer_has_the_answer),
+    TEST(a_name_server_that_is_silent_or_gone_holds_up_nobody_for_long))

@@ -7,6 +7,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/filters.h"
+#include "workers/broker/known.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/topic_attrs.h"
 #include "workers/broker/pop.h"
@@ -79,11 +80,19 @@ read_header(struct topic *t, struct conn *c, const struct command *cmd, const st
 }
 
 static void
-answer_code(struct conn *c, const struct request_id *id, int code, const struct err *e)
+answer_code(struct broker *b, struct conn *c, const struct request_id *id, int code, const struct err *e)
 {
-	if (code == RES_SUCCESS)
-		conn_answer(c, id, code, NULL);
-	else
+	struct frame_out f;
+
+	if (code != RES_SUCCESS) {
+		return;
+	}
+	if (id->oneway)
+		return;
+	known_hold(b->known, c, id);
+	frame_begin_response(&f, known_out(b->known, c, id), id, code);
+	frame_end(&f, 0);
+	conn_kick(c);
 		conn_answer(c, id, code, "%s", e->text);
 }
 
@@ -107,7 +116,7 @@ adm_topic_update(struct broker *b, struct conn *c, struct command *cmd)
 	if (code == RES_SUCCESS)
 		log_info("%s sets topic %.*s: %d read, %d write queues, perm %d", c->peer_text, TEXT_OF(wanted.name_slice),
 		    wanted.read_queues, wanted.write_queues, wanted.perm);
-	answer_code(c, &id, code, &e);
+	answer_code(b, c, &id, code, &e);
 }
 
 static int
@@ -149,7 +158,7 @@ adm_topic_update_list(struct broker *b, struct conn *c, struct command *cmd)
 	for (size_t i = 0; i < json_array_size(list) && code == RES_SUCCESS; i++)
 		code = update_from_json(b, json_array_get(list, i), &e);
 	json_decref(body);
-	answer_code(c, &id, code, &e);
+	answer_code(b, c, &id, code, &e);
 }
 
 /* ---- 215 */

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/crc.h"
+#include "workers/broker/known.h"
 #include "workers/broker/resolve.h"
 #include "workers/broker/slave.h"
 #include "workers/broker/topics.h"
@@ -34,7 +35,8 @@ struct ns { /* one name server */
 	bool		 asking;	/* a registration is under way */
 	bool		 again;		/* and another is wanted then */
 	bool		 registered;
-	struct data_version version;	/* which it has confirmed on this connection */
+	struct data_version version;	/* of the registration that it was sent last on this connection */
+	int64_t		 confirmed;	/* counter of the version that it has confirmed there */
 	int64_t		 last_ms;	/* wall time of its last confirmation; 0: never */
 	int		 retry_ms;
 	ev_timer	 retry;
@@ -126,6 +128,7 @@ confirmed(struct ns *n, struct command *cmd)
 		log_info("registered at name server %s as %s, %zu topics", n->text, n->a->b->store_host_text,
 		    topics_count(n->a->b->topics));
 	n->registered = true;
+	n->confirmed = n->version.counter;
 	n->last_ms = clock_wall_ms();
 	n->error[0] = '\0';
 	n->retry_ms = RETRY_FIRST_MS;
@@ -165,6 +168,7 @@ on_registered(void *arg, struct command *cmd, const char *why)
 		refused(n, cmd);
 	if (n->again && !n->a->left)
 		register_at(n);
+	known_look(n->a->b->known);
 }
 
 static void
@@ -321,6 +325,8 @@ announce_conn_closed(struct announce *a, struct conn *c, const char *why)
 	c->user = NULL;
 	conn_unref(&n->conn);
 	retry_later(n);
+	if (a->b->known != NULL)
+		known_look(a->b->known);
 }
 
 /* ---- the list */
@@ -609,6 +615,17 @@ const char *
 announce_master_ha_addr(const struct announce *a)
 {
 	return a->master_ha_addr;
+}
+
+int64_t
+announce_confirmed(const struct announce *a)
+{
+	int64_t lowest = INT64_MAX;
+
+	for (const struct ns *n = a->list; n != NULL && !a->left; n = n->next)
+		if (n->conn != NULL && n->registered)
+			lowest = MIN_OF(lowest, n->confirmed);
+	return lowest;
 }
 
 struct conn *

@@ -27,6 +27,8 @@ const char	*announce_master_addr(const struct announce *a);
 const char	*announce_master_ha_addr(const struct announce *a);
 /* Any connection to a name server, for questions of the broker's own; NULL: none is open. */
 struct conn	*announce_conn(const struct announce *a);
+/* The version of the topics (its counter) that all name servers have confirmed to which there is a connection; INT64_MAX: there is none. */
+int64_t		 announce_confirmed(const struct announce *a);
 /* {"addr":"..","registered":true,"lastMs":..,"error":".."},.. for the status page. */
 void		 announce_put_json(struct announce *a, struct buf *out);
 

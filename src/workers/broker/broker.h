@@ -31,6 +31,7 @@ struct daily;
 struct delay;
 struct filters;
 struct followers;
+struct known;
 struct groups;
 struct hold;
 struct modes;
@@ -63,6 +64,7 @@ struct broker {
 	struct hold	*hold;		/* pulls that wait for messages */
 	struct cold	*cold;		/* pulls that wait for warm */
 	struct sends	*sends;		/* sends of this turn, staged and not yet committed */
+	struct known	*known;		/* answers that wait for it */
 	struct waiters	*waiters;	/* sends that wait for flush or ha */
 	struct siblings	*siblings;	/* what flush and clean are to be told */
 	struct announce	*announce;	/* registration at the name servers */

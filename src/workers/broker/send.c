@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "workers/broker/known.h"
 
 #define LETTERS 14 /* 'a' to 'n' of the V2 header */
 
@@ -283,8 +284,10 @@ make_topic(struct broker *b, struct conn *c, const struct request_id *id, const 
 		send_refuse(b, c, id, RES_NO_PERMISSION, "Sending message to topic[%.*s] is forbidden.", (int)h->topic.n, h->topic.p);
 		return NULL;
 	}
-	if (topic_for_send(b->topics, h->topic, h->default_topic, h->default_queues, h->unit, &topic) == RC_OK)
+	if (topic_for_send(b->topics, h->topic, h->default_topic, h->default_queues, h->unit, &topic) == RC_OK) {
+		known_hold(b->known, c, id);
 		return topic;
+	}
 	send_refuse(b, c, id, RES_TOPIC_NOT_EXIST, "topic[%.*s] not exist, apply first please!" FAQ_HINT, (int)h->topic.n, h->topic.p);
 	return NULL;
 }

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "workers/broker/brstats.h"
+#include "workers/broker/known.h"
 #include "workers/broker/reply.h"
 #include "workers/broker/role.h"
 #include "workers/broker/send.h"
@@ -126,7 +127,7 @@ sent_answer(struct broker *b, struct conn *c, const struct request_id *id, int c
 
 	if (id->oneway || c->closed)
 		return;
-	frame_begin_response(&f, &c->out, id, code);
+	frame_begin_response(&f, known_out(b->known, c, id), id, code);
 	frame_field(&f, "msgId", sent->msg_id);
 	frame_field_i64(&f, "queueId", sent->queue_id);
 	frame_field_i64(&f, "queueOffset", sent->queue_offset);

@@ -18,6 +18,7 @@
 #include "workers/broker/filters.h"
 #include "workers/broker/followers.h"
 #include "workers/broker/hold.h"
+#include "workers/broker/known.h"
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
@@ -104,6 +105,7 @@ make_parts(struct broker *b)
 	b->siblings = siblings_new(b);
 	b->orderly = orderly_new(b);
 	b->filters = filters_new(b);
+	b->known = known_new(b);
 	b->clients = clients_new(b);
 	b->announce = announce_new(b);
 	b->topics = topics_new(b);
@@ -142,6 +144,7 @@ free_parts(struct broker *b)
 	cold_free(&b->cold);
 	waiters_free(&b->waiters);
 	sends_free(&b->sends);
+	known_free(&b->known);
 	slave_free(&b->slave);
 	followers_free(&b->followers);
 	siblings_free(&b->siblings);
