@@ -12,6 +12,7 @@
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/role.h"
 #include "workers/broker/slave.h"
 #include "workers/broker/slave_take.h"
 #include "workers/broker/topics.h"
@@ -421,6 +422,118 @@ a_slave_sends_consumers_back_to_its_master_and_serves_them_without_it(void)
 	end();
 }
 
+/* ---- promotion */
+
+/* As ha would: the slave's log becomes a copy of the master's. */
+static void
+copy_log(void)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command), "mkdir -p %s/commitlog && cp %s/commitlog/0* %s/commitlog/", slave.dir, master.dir, slave.dir);
+	CU_ASSERT_EQUAL(system(command), 0);
+	pos_publish(&slave.w.shm->broker.appended, pos_read(&master.w.shm->broker.appended));
+	UNTIL(pos_read(&slave.w.shm->broker.dispatched) == pos_read(&master.w.shm->broker.appended));
+}
+
+static void
+say_promotion(int64_t epoch)
+{
+	pos_publish(&slave.w.shm->master.epoch, epoch);
+	pos_publish(&slave.w.shm->master.broker_id, 0);
+	atomic_store(&slave.w.shm->master.role, ROLE_ASYNC_MASTER);
+	role_told(slave.b, ROLE_ASYNC_MASTER, epoch);
+}
+
+static void
+ha_lets_go(int64_t epoch)
+{
+	pos_publish(&slave.w.shm->ha.role_epoch, epoch);
+	fixture_turns(&slave, 2);
+}
+
+static int
+send_code(struct fixture *f, const char *topic, const char *body)
+{
+	int fd = fixture_connect(f), code = -1;
+	struct got g;
+
+	if (send_one(f, fd, topic, 0, NULL, body, &g)) {
+		code = g.cmd.code;
+		got_free(&g);
+	}
+	close(fd);
+	return code;
+}
+
+static void
+a_slave_becomes_the_master_when_ha_has_let_go(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(send_code(&master, "T1", "one"), RES_SUCCESS);
+	copy_log();
+	UNTIL(topic_at(&slave, "T1") != NULL);
+	say_promotion(2);
+	CU_ASSERT_FALSE(broker_is_master(slave.b));
+	CU_ASSERT_NOT_EQUAL(send_code(&slave, "T1", "early"), RES_SUCCESS);
+	ha_lets_go(2);
+	CU_ASSERT(broker_is_master(slave.b));
+	CU_ASSERT_EQUAL(slave.b->conf->brokerId, 0);
+	CU_ASSERT_EQUAL(send_code(&slave, "T1", "two"), RES_SUCCESS);
+	CU_ASSERT_EQUAL(queue_max(store_queue_find(slave.b->store, SLICE_LIT("T1"), 0)), 2);
+	end();
+}
+
+static void
+a_promoted_slave_goes_on_with_offsets_and_locks(void)
+{
+	begin();
+	CU_ASSERT_EQUAL(send_code(&master, "T1", "one"), RES_SUCCESS);
+	commit(&master, "G", 0, 33);
+	CU_ASSERT(lock(&master, "A"));
+	copy_log();
+	UNTIL(offset_at(&slave, "G", 0) == 33 && orderly_group_locked(slave.b->orderly, SLICE_LIT("G")));
+	say_promotion(2);
+	ha_lets_go(2);
+	CU_ASSERT_EQUAL(offset_at(&slave, "G", 0), 33);
+	CU_ASSERT_FALSE(lock(&slave, "B"));
+	CU_ASSERT(lock(&slave, "A"));
+	commit(&slave, "G", 0, 34);
+	{
+		struct buf own = {0};
+
+		CU_ASSERT_FALSE(offsets_put_own(slave.b->offsets, &own));
+		buf_free(&own);
+	}
+	end();
+}
+
+static void
+a_topic_that_the_old_master_could_not_tell_of_is_made_by_its_messages(void)
+{
+	begin_apart();
+	CU_ASSERT_EQUAL(send_code(&master, "Fresh", "one"), RES_SUCCESS);
+	copy_log();
+	CU_ASSERT_PTR_NULL(topic_at(&slave, "Fresh"));
+	say_promotion(2);
+	ha_lets_go(2);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(topic_at(&slave, "Fresh"));
+	CU_ASSERT(topic_at(&slave, "Fresh")->read_queues >= 1);
+	end();
+}
+
+static void
+a_promotion_that_is_taken_back_leaves_a_slave(void)
+{
+	begin();
+	say_promotion(2);
+	atomic_store(&slave.w.shm->master.role, ROLE_SLAVE);
+	ha_lets_go(3);
+	CU_ASSERT_FALSE(broker_is_master(slave.b));
+	CU_ASSERT_FALSE(slave.b->promoting);
+	end();
+}
+
 TEST_MAIN("broker/follow", TEST(a_topic_is_at_the_slave_at_once_and_as_it_is), TEST(groups_and_modes_follow_and_are_kept),
     TEST(a_topic_that_was_deleted_goes_with_its_queues), TEST(nothing_is_dropped_for_a_master_whose_log_is_not_ours),
     TEST(offsets_follow_forward_and_only_changes_are_sent), TEST(a_master_that_lost_its_last_commits_does_not_take_the_slave_back),
@@ -428,4 +541,6 @@ TEST_MAIN("broker/follow", TEST(a_topic_is_at_the_slave_at_once_and_as_it_is), T
     TEST(commits_at_the_slave_flow_back_but_never_move_the_master_back), TEST(a_held_queue_is_held_at_the_slave_and_a_free_one_free),
     TEST(the_progress_of_delayed_messages_follows), TEST(a_master_of_an_earlier_epoch_is_not_believed),
     TEST(only_a_master_of_that_name_answers_a_slave), TEST(junk_in_a_slaves_question_does_no_harm),
-    TEST(junk_in_a_masters_answer_does_no_harm), TEST(a_slave_sends_consumers_back_to_its_master_and_serves_them_without_it))
+    TEST(junk_in_a_masters_answer_does_no_harm), TEST(a_slave_sends_consumers_back_to_its_master_and_serves_them_without_it),
+    TEST(a_slave_becomes_the_master_when_ha_has_let_go), TEST(a_promoted_slave_goes_on_with_offsets_and_locks),
+    TEST(a_topic_that_the_old_master_could_not_tell_of_is_made_by_its_messages), TEST(a_promotion_that_is_taken_back_leaves_a_slave))

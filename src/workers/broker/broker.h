@@ -31,14 +31,14 @@ struct daily;
 struct delay;
 struct filters;
 struct followers;
-struct known;
 struct groups;
 struct hold;
+struct known;
 struct modes;
 struct offsets;
 struct orderly;
-struct sends;
 struct pop;
+struct sends;
 struct siblings;
 struct slave;
 struct timer;
@@ -64,17 +64,17 @@ struct broker {
 	struct hold	*hold;		/* pulls that wait for messages */
 	struct cold	*cold;		/* pulls that wait for warm */
 	struct sends	*sends;		/* sends of this turn, staged and not yet committed */
-	struct known	*known;		/* answers that wait for it */
 	struct waiters	*waiters;	/* sends that wait for flush or ha */
 	struct siblings	*siblings;	/* what flush and clean are to be told */
 	struct announce	*announce;	/* registration at the name servers */
+	struct known	*known;		/* answers that wait for it */
 	struct brstats	*stats;		/* per topic and group, for codes 315, 28 */
 	struct delay	*delay;		/* messages that are delivered later */
 	struct timer	*timer;		/* messages that are delivered at any time */
 	struct txn	*txn;		/* transactional messages */
+	struct pop	*pop;		/* pop consumption */
 	struct daily	*daily;		/* totals at the last midnights, for code 28 */
 	struct followers *followers;	/* a master: slaves that ask for what is not in the log */
-	struct pop	*pop;		/* pop consumption */
 	struct slave	*slave;		/* a slave: what its master says */
 	struct modes	*modes;		/* how groups want to get their messages (401) */
 	struct addr	 store_host;	/* brokerIP1:listenPort */
@@ -86,6 +86,7 @@ struct broker {
 	bool		 failed;	/* a sync failed: no write is acknowledged any more, reads go on */
 	char		 failed_why[256];
 	bool		 promoting;	/* a slave is to be the master: waits for ha to let go of the log */
+	bool		 promoted;	/* became the master while it ran: the supervisor has seen to it that there is no other */
 	bool		 fenced;	/* was the master, another one is: nothing is acknowledged, failed_why says so */
 	bool		 left;		/* the name servers know that we stop */
 	unsigned	 seconds, stop_seconds;
@@ -97,13 +98,13 @@ struct broker {
 
 /* conn->user of a client's connection, from on_open to on_close. */
 struct held;
+struct pop_held;
 struct client_conn {
 	struct held	*held;		/* hold: the pulls of this connection that wait */
+	LIST_HEAD(, pop_held) pops;	/* pop_hold: its pops that wait */
 };
-struct pop_held;
 
 /* One request: answers at once, or keeps request_id and a reference of the connection and answers later, exactly once. */
-	LIST_HEAD(, pop_held) pops;	/* pop_hold: its pops that wait */
 typedef void request_handler(struct broker *b, struct conn *c, struct command *cmd);
 
 #define REQUEST(NAME, handler, vip) request_handler handler;

@@ -100,6 +100,16 @@ role_is_fenced(const struct broker *b)
 	return b->fenced || atomic_load_explicit(&b->w->shm->ha.fenced, memory_order_relaxed) != 0;
 }
 
+/* With failover another node may have become the master while this one was down: they are asked first, for half a second at most. */
+static bool
+others_are_asked(const struct broker *b)
+{
+	const struct cluster_spec *cluster = b->w->cluster;
+
+	return b->promoted || cluster == NULL || cluster->failover == FAILOVER_OFF ||
+	    atomic_load_explicit(&b->w->shm->ha.asked, memory_order_relaxed) != 0;
+}
+
 const char *
 role_refusal(const struct broker *b)
 {
@@ -109,6 +119,8 @@ role_refusal(const struct broker *b)
 		return b->failed_why;
 	if (UNLIKELY(role_is_fenced(b) || atomic_load_explicit(&shm->master.handover, memory_order_relaxed) != 0))
 		return "service not available now. " MOVING;
+	if (UNLIKELY(!others_are_asked(b)))
+		return "service not available now. The other nodes of this broker name are being asked who the master is";
 	return NULL;
 }
 
@@ -155,29 +167,30 @@ make_missing_topics(struct broker *b)
 static void
 start_services(struct broker *b)
 {
+	struct err e;
+
 	slave_stop(b->slave);
 	make_missing_topics(b);
 	orderly_renew_all(b->orderly);
 	delay_promote(b->delay);
 	timer_promote(b->timer);
 	txn_second(b->txn);
+	if (pop_load(b->pop, &e) != RC_OK)
+		worker_die(b->w, "%s", e.text);
 }
 
 static void
 tell_supervisor(struct broker *b)
 {
 	if (ipc_send(b->w->control_fd, IPC_BROKER_MASTER_ROLE, (int32_t)b->conf->brokerRole, epoch_of(b)) != RC_OK)
-	struct err e;
-
 		log_warn("the supervisor was not told that the role is taken: the channel to it is full");
 }
 
 static void
 promoted(struct broker *b)
 {
-	if (pop_load(b->pop, &e) != RC_OK)
-		worker_die(b->w, "%s", e.text);
 	b->promoting = false;
+	b->promoted = true;
 	take_role(b, wanted(b));
 	announce_identity(b->announce);
 	tell_supervisor(b);

@@ -22,8 +22,8 @@
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
-#include "workers/broker/role.h"
 #include "workers/broker/pop.h"
+#include "workers/broker/role.h"
 #include "workers/broker/sends.h"
 #include "workers/broker/siblings.h"
 #include "workers/broker/slave.h"
@@ -50,8 +50,8 @@ arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
 	struct broker *b = arg;
 
 	hold_arrival(b->hold, q, tags_code, props);
-	if (UNLIKELY(slice_is(queue_topic(q), SCHEDULE_TOPIC)))
 	pop_arrived(b->pop, q, tags_code, props);
+	if (UNLIKELY(slice_is(queue_topic(q), SCHEDULE_TOPIC)))
 		delay_arrived(b->delay, q, tags_code);
 	else if (UNLIKELY(slice_is(queue_topic(q), TIMER_TOPIC)))
 		timer_arrived(b->timer);
@@ -105,9 +105,9 @@ make_parts(struct broker *b)
 	b->siblings = siblings_new(b);
 	b->orderly = orderly_new(b);
 	b->filters = filters_new(b);
-	b->known = known_new(b);
 	b->clients = clients_new(b);
 	b->announce = announce_new(b);
+	b->known = known_new(b);
 	b->topics = topics_new(b);
 	b->groups = groups_new(b);
 	b->offsets = offsets_new(b);
@@ -116,9 +116,9 @@ make_parts(struct broker *b)
 	b->delay = delay_new(b);
 	b->timer = timer_new(b);
 	b->txn = txn_new(b);
+	b->pop = pop_new(b);
 	b->followers = followers_new(b);
 	b->slave = slave_new(b);
-	b->pop = pop_new(b);
 }
 
 static void
@@ -144,10 +144,10 @@ free_parts(struct broker *b)
 	cold_free(&b->cold);
 	waiters_free(&b->waiters);
 	sends_free(&b->sends);
-	known_free(&b->known);
 	slave_free(&b->slave);
 	followers_free(&b->followers);
 	siblings_free(&b->siblings);
+	known_free(&b->known);
 	announce_free(&b->announce);
 	clients_free(&b->clients);
 	filters_free(&b->filters);
@@ -155,10 +155,10 @@ free_parts(struct broker *b)
 	txn_free(&b->txn);
 	timer_free(&b->timer);
 	delay_free(&b->delay);
-	pop_free(&b->pop);
 	daily_free(&b->daily);
 	modes_free(&b->modes);
 	offsets_free(&b->offsets);
+	pop_free(&b->pop); /* the last file of offsets says how far pop's log was */
 	groups_free(&b->groups);
 	topics_free(&b->topics);
 	brstats_free(&b->stats);
