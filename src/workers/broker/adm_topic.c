@@ -9,8 +9,8 @@
 #include "workers/broker/filters.h"
 #include "workers/broker/known.h"
 #include "workers/broker/offsets.h"
-#include "workers/broker/topic_attrs.h"
 #include "workers/broker/pop.h"
+#include "workers/broker/topic_attrs.h"
 
 #define QUEUES_MAX	65536
 #define CQ_UNITS_MAX	1000	/* of one answer to 321 */
@@ -85,6 +85,7 @@ answer_code(struct broker *b, struct conn *c, const struct request_id *id, int c
 	struct frame_out f;
 
 	if (code != RES_SUCCESS) {
+		conn_answer(c, id, code, "%s", e->text);
 		return;
 	}
 	if (id->oneway)
@@ -93,7 +94,6 @@ answer_code(struct broker *b, struct conn *c, const struct request_id *id, int c
 	frame_begin_response(&f, known_out(b->known, c, id), id, code);
 	frame_end(&f, 0);
 	conn_kick(c);
-		conn_answer(c, id, code, "%s", e->text);
 }
 
 void
@@ -168,6 +168,7 @@ delete_topic(struct broker *b, struct slice name)
 {
 	topic_remove(b->topics, name);
 	offsets_remove_topic(b->offsets, name);
+	pop_remove_topic(b->pop, name);
 	brstats_remove_topic(b->stats, name);
 	store_topic_delete(b->store, name);
 }
@@ -177,7 +178,6 @@ struct pop_topics {
 	struct broker	*b;
 	struct slice	 topic;
 	json_t		*names;
-	pop_remove_topic(b->pop, name);
 };
 
 static void
