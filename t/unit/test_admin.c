@@ -360,7 +360,9 @@ an_operator_who_leaves_first_does_no_harm(void)
 	fixture_stop(&f);
 }
 
-#define MQ(id) "{\"messageQueue\":{\"brokerName\":\"broker-t\",\"queueId\":" #id ",\"topic\":\"T1\"},\"mode\":\"PULL\"}"
+#define MQ_MODE(id, mode) "{\"messageQueue\":{\"brokerName\":\"broker-t\",\"queueId\":" #id ",\"topic\":\"T1\"},\"mode\":\"" mode "\"}"
+#define MQ(id) MQ_MODE(id, "PULL")
+#define POP_MQ(id) MQ_MODE(id, "POP")
 #define ASK_400(client, strategy, model) "{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"clientId\":\"" client "\",\"strategyName\":\"" strategy \
 	"\",\"messageModel\":\"" model "\"}"
 
@@ -387,6 +389,50 @@ queues_are_shared_out_evenly(void)
 }
 
 static void
+set_pop(int share)
+{
+	char *body = xasprintf("{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"mode\":\"POP\",\"popShareQueueNum\":%d}", share);
+
+	CU_ASSERT_EQUAL(code_of(401, body, NULL), RES_SUCCESS);
+	free(body);
+}
+
+static void
+queues_of_a_group_that_pops_are_shared(void)
+{
+	int other[3];
+
+	begin(NULL);
+	CU_ASSERT_EQUAL(code_of(17, "", FIELDS("topic=T1", "defaultTopic=x", "readQueueNums=3", "writeQueueNums=3", "perm=6",
+	    "topicFilterType=SINGLE_TAG")), RES_SUCCESS);
+	join(fd, "c1");
+	for (int i = 0; i < 2; i++)
+		join(other[i] = fixture_connect(&f), i == 0 ? "c2" : "c3");
+	set_pop(0); /* all */
+	expect_body("{\"messageQueueAssignments\":[" POP_MQ(-1) "]}", 400, ASK_400("c2", "AVG", "CLUSTERING"), NULL);
+	set_pop(1); /* its own and those of the next */
+	expect_body("{\"messageQueueAssignments\":[" POP_MQ(1) "," POP_MQ(2) "]}", 400, ASK_400("c2", "AVG", "CLUSTERING"), NULL);
+	expect_body("{\"messageQueueAssignments\":[" POP_MQ(2) "," POP_MQ(0) "]}", 400, ASK_400("c3", "AVG", "CLUSTERING"), NULL);
+	join(other[2] = fixture_connect(&f), "c4"); /* more clients than queues: one each */
+	expect_body("{\"messageQueueAssignments\":[" POP_MQ(0) "]}", 400, ASK_400("c4", "AVG", "CLUSTERING"), NULL);
+	for (int i = 0; i < 3; i++)
+		close(other[i]);
+	end();
+}
+
+static void
+groups_pop_by_default_where_that_is_set(void)
+{
+	begin((const char *const[]){"defaultMessageRequestMode=POP", NULL});
+	put("T1", 0, 1);
+	join(fd, "c1");
+	expect_body("{\"messageQueueAssignments\":[" POP_MQ(-1) "]}", 400, ASK_400("c1", "AVG", "CLUSTERING"), NULL);
+	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"mode\":\"PULL\"}", NULL), RES_SUCCESS);
+	expect_body("{\"messageQueueAssignments\":[" MQ(0) "," MQ(1) "," MQ(2) "," MQ(3) "]}", 400, ASK_400("c1", "AVG", "CLUSTERING"), NULL);
+	end();
+}
+
+static void
 modes_are_kept_and_those_that_are_not_there_refused(void)
 {
 	static const char *const kept = "{\"messageRequestModeMap\":{\"T1\":{\"CG\":{\"consumerGroup\":\"CG\",\"mode\":\"PULL\","
@@ -395,7 +441,7 @@ modes_are_kept_and_those_that_are_not_there_refused(void)
 	begin(NULL);
 	put("T1", 0, 1);
 	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"mode\":\"PULL\"}", NULL), RES_SUCCESS);
-	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"mode\":\"POP\"}", NULL), RES_SYSTEM_ERROR);
+	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"T1\",\"consumerGroup\":\"CG\",\"mode\":\"PUSH\"}", NULL), RES_SYSTEM_ERROR);
 	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"none\",\"consumerGroup\":\"CG\"}", NULL), RES_TOPIC_NOT_EXIST);
 	CU_ASSERT_EQUAL(code_of(401, "{\"topic\":\"%RETRY%CG\",\"consumerGroup\":\"CG\"}", NULL), RES_NO_PERMISSION);
 	expect_body(kept, 402, "", NULL);
@@ -447,5 +493,6 @@ TEST_MAIN("broker/admin", TEST(topics_are_made_shown_and_deleted), TEST(a_delete
     TEST(the_classic_reset_tells_the_consumers_and_leaves_the_offsets),
     TEST(live_keys_are_set_and_saved_others_are_refused), TEST(a_consumers_answer_is_passed_back_as_it_is),
     TEST(a_consumer_that_leaves_without_an_answer_is_said_so), TEST(an_operator_who_leaves_first_does_no_harm),
-    TEST(queues_are_shared_out_evenly), TEST(modes_are_kept_and_those_that_are_not_there_refused),
+    TEST(queues_are_shared_out_evenly), TEST(queues_of_a_group_that_pops_are_shared), TEST(groups_pop_by_default_where_that_is_set),
+    TEST(modes_are_kept_and_those_that_are_not_there_refused),
     TEST(locks_are_given_and_taken_back_on_request), TEST(requests_without_their_fields_are_answered))

@@ -27,6 +27,7 @@ struct question {
 	struct slice	 topic, group, client_id;
 	const char	*strategy;
 	bool		 broadcasting;
+	struct request_mode mode;
 };
 
 static void
@@ -91,7 +92,7 @@ put_assignment(const struct question *q, const struct mq *mq, struct buf *out)
 	buf_put_json(out, slice_of(mq->broker_name));
 	buf_printf(out, ",\"queueId\":%d,\"topic\":", mq->queue_id);
 	buf_put_json(out, q->topic);
-	buf_put_str(out, "},\"mode\":\"PULL\"}");
+	buf_put_str(out, q->mode.pop ? "},\"mode\":\"POP\"}" : "},\"mode\":\"PULL\"}");
 }
 
 /* Neighbours together: the first clients get one more when it does not come out even. */
@@ -106,19 +107,56 @@ put_average(const struct question *q, const struct mq *all, size_t n, size_t pla
 		put_assignment(q, &all[i], out);
 }
 
+/* What one client gets when each queue is for one client. */
 static void
-put_share(const struct question *q, const struct mq *all, size_t n, size_t place, size_t clients, struct buf *out)
+put_own(const struct question *q, const struct mq *all, size_t n, size_t place, size_t clients, struct buf *out)
 {
-	if (q->broadcasting || !q->b->conf->serverLoadBalancerEnable) {
-		put_average(q, all, n, 0, 1, out);
-		return;
-	}
 	if (strcmp(q->strategy, "AVG") == 0) {
 		put_average(q, all, n, place, clients, out);
 		return;
 	}
 	for (size_t i = place; i < n; i += clients)
 		put_assignment(q, &all[i], out);
+}
+
+/* Queue -1 of each broker that has some: a pop looks at them all. */
+static void
+put_brokers(const struct question *q, const struct mq *all, size_t n, struct buf *out)
+{
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || strcmp(all[i].broker_name, all[i - 1].broker_name) != 0)
+			put_assignment(q, &(struct mq){all[i].broker_name, -1}, out);
+}
+
+/* A client pops its own queues and those of the clients behind it. */
+static void
+put_pop_share(const struct question *q, const struct mq *all, size_t n, size_t place, size_t clients, struct buf *out)
+{
+	if (clients > n) {
+		put_assignment(q, &all[place % n], out);
+		return;
+	}
+	for (int32_t i = 0; i <= q->mode.share_queues; i++)
+		put_own(q, all, n, (place + (size_t)i) % clients, clients, out);
+}
+
+static bool
+all_share_all(const struct question *q, size_t clients)
+{
+	return q->mode.pop && (q->mode.share_queues < 1 || (size_t)q->mode.share_queues + 1 >= clients);
+}
+
+static void
+put_share(const struct question *q, const struct mq *all, size_t n, size_t place, size_t clients, struct buf *out)
+{
+	if (q->broadcasting || !q->b->conf->serverLoadBalancerEnable)
+		put_average(q, all, n, 0, 1, out);
+	else if (all_share_all(q, clients))
+		put_brokers(q, all, n, out);
+	else if (q->mode.pop)
+		put_pop_share(q, all, n, place, clients, out);
+	else
+		put_own(q, all, n, place, clients, out);
 }
 
 static void
@@ -239,6 +277,7 @@ adm_query_assignment(struct broker *b, struct conn *c, struct command *cmd)
 	q->topic = slice_of(json_get_str(body, "topic", ""));
 	q->group = slice_of(json_get_str(body, "consumerGroup", ""));
 	q->client_id = slice_of(json_get_str(body, "clientId", ""));
+	q->mode = modes_get(b->modes, json_get_str(body, "topic", ""), json_get_str(body, "consumerGroup", ""));
 	q->strategy = json_get_str(body, "strategyName", "AVG");
 	q->broadcasting = json_get_enum(body, "messageModel", message_model_names, 2, CLUSTERING) == BROADCASTING;
 	if (q->broadcasting || strcmp(q->strategy, "AVG") == 0 || strcmp(q->strategy, "AVG_BY_CIRCLE") == 0) {
@@ -265,8 +304,8 @@ set_mode(struct broker *b, struct conn *c, const struct request_id *id, const js
 		conn_answer(c, id, RES_TOPIC_NOT_EXIST, "topic[%s] not exist", topic);
 	else if (group_find_or_make(b->groups, slice_of(group)) == NULL)
 		conn_answer(c, id, RES_SUBSCRIPTION_GROUP_NOT_EXIST, "subscription group does not exist");
-	else if (strcmp(mode, "PULL") != 0)
-		conn_answer(c, id, RES_SYSTEM_ERROR, "the mode %s is not supported by this broker: consumers pull", mode);
+	else if (strcmp(mode, "PULL") != 0 && strcmp(mode, "POP") != 0)
+		conn_answer(c, id, RES_SYSTEM_ERROR, "there is no mode %s: a group pulls or pops (PULL, POP)", mode);
 	else if (modes_set(b->modes, topic, group, mode, (int32_t)json_get_i64(body, "popShareQueueNum", 0), &e) != RC_OK)
 		conn_answer(c, id, RES_SYSTEM_ERROR, "%s", e.text);
 	else

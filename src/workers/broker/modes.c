@@ -9,9 +9,12 @@
 #include "workers/broker/cfgfile.h"
 
 
+#define RETRY_PREFIX "%RETRY%"
+
 static const int32_t save_delay_ms = 100;
 
 struct modes {
+	struct broker	*b;
 	struct cfgfile	*file;
 	int64_t		 version; /* one more with each change; of this process' life */
 	json_t		*map;	/* {topic:{group:{"consumerGroup","mode","popShareQueueNum","topic"}}} */
@@ -38,6 +41,7 @@ modes_new(struct broker *b)
 {
 	struct modes *m = xcalloc(1, sizeof *m);
 
+	m->b = b;
 	m->file = cfgfile_new(b, "messageRequestMode.json", &save_delay_ms, put_file, m);
 	m->map = json_object();
 	return m;
@@ -73,6 +77,19 @@ modes_free(struct modes **mp)
 	json_decref(m->map);
 	free(m);
 	*mp = NULL;
+}
+
+struct request_mode
+modes_get(const struct modes *m, const char *topic, const char *group)
+{
+	const struct broker_conf *conf = m->b->conf;
+	const json_t *entry = json_object_get(json_object_get(m->map, topic), group);
+	bool pop = strcmp(json_get_str(entry, "mode", conf->defaultMessageRequestMode), "POP") == 0;
+
+	if (slice_starts(slice_of(topic), RETRY_PREFIX))
+		return (struct request_mode){.pop = false};
+	return (struct request_mode){
+	    .pop = pop, .share_queues = (int32_t)json_get_i64(entry, "popShareQueueNum", entry != NULL ? 0 : conf->defaultPopShareQueueNum)};
 }
 
 enum rc

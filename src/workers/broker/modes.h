@@ -16,6 +16,12 @@ enum rc		 modes_set(struct modes *m, const char *topic, const char *group, const
 int64_t		 modes_version(const struct modes *m);
 /* A slave: the body of code 402 of its master. */
 void		 modes_take(struct modes *m, const json_t *wrapper);
+struct request_mode {
+	bool	pop;
+	int32_t	share_queues;	/* pop: clients of the group that share a client's queues; below 1: all share all */
+};
+/* What was set, or the defaults of the configuration. */
+struct request_mode	modes_get(const struct modes *m, const char *topic, const char *group);
 void		 modes_put_json(struct modes *m, struct buf *out); /* file, and body of code 402 */
 
 #endif
