@@ -246,9 +246,18 @@ offsets_put_json(struct offsets *o, struct buf *out)
 		}
 	}
 	buf_put_char(out, '}');
-	if (o->mark != NULL)
-		buf_printf(out, ",\"popLogOffset\":%lld", (long long)o->mark(o->mark_arg));
+	offsets_put_log_mark(o, out);
 	buf_put_char(out, '}');
+}
+
+/* A slave has none of its own: it keeps its master's. */
+void
+offsets_put_log_mark(const struct offsets *o, struct buf *out)
+{
+	int64_t mark = o->mark != NULL ? o->mark(o->mark_arg) : o->loaded_mark;
+
+	if (o->mark != NULL || mark > 0)
+		buf_printf(out, ",\"popLogOffset\":%lld", (long long)mark);
 }
 
 void

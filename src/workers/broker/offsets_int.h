@@ -56,6 +56,8 @@ struct offset_entry	*offsets_place(struct offsets *o, struct slice group, struct
 void			 offsets_store(struct offsets *o, struct offset_entry *e, int32_t id, int64_t offset);
 bool			 offsets_plain_names(struct slice group, struct slice topic);
 int64_t			*offsets_grow_array(int64_t *a, int32_t from, int32_t to);
+/* ,"popLogOffset":.. if there is one. */
+void			 offsets_put_log_mark(const struct offsets *o, struct buf *out);
 /* On a slave: a client committed this here. */
 void			 offsets_note_own(struct offsets *o, struct offset_entry *e, int32_t id);
 /* Entries were removed: those of the group or of the topic. */

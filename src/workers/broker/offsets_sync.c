@@ -143,6 +143,7 @@ offsets_put_changes(struct offsets *o, uint64_t since, struct buf *out)
 	put_gone(o, since, out);
 	if (o->resets_at > since || since == 0)
 		put_pending(o, out);
+	offsets_put_log_mark(o, out);
 }
 
 /* ---- the slave's side */
@@ -248,6 +249,7 @@ offsets_take_changes(struct offsets *o, const json_t *changes)
 	take_gone(o, json_object_get(changes, "gone"));
 	take_table(o, json_object_get(changes, "back"), take_exactly);
 	offsets_merge(o, json_object_get(changes, "offsets"));
+	o->loaded_mark = json_get_i64(changes, "popLogOffset", o->loaded_mark);
 	if (pending == NULL)
 		return;
 	drop_resets(o);

@@ -176,7 +176,7 @@ start_services(struct broker *b)
 	timer_promote(b->timer);
 	txn_second(b->txn);
 	if (pop_load(b->pop, &e) != RC_OK)
-		worker_die(b->w, "%s", e.text);
+		worker_die(b->w, "the state of popped messages cannot be taken over: %s", e.text);
 }
 
 static void
