@@ -199,7 +199,7 @@ offsets_follow_forward_and_only_changes_are_sent(void)
 	before = offsets_clock(master.b->offsets);
 	commit(&master, "G", 0, 11);
 	offsets_put_changes(master.b->offsets, before, &text);
-	CU_ASSERT(slice_is(buf_slice(&text), "\"offsets\":{\"T@G\":{\"0\":11}},\"back\":{},\"gone\":[]"));
+	CU_ASSERT(slice_starts(buf_slice(&text), "\"offsets\":{\"T@G\":{\"0\":11}},\"back\":{},\"gone\":[]"));
 	buf_free(&text);
 	UNTIL(offset_at(&slave, "G", 0) == 11);
 	end();
