@@ -231,6 +231,8 @@ finish(struct broker *b)
 	struct err e;
 
 	txn_note_progress(b->txn);
+	if (!b->failed)
+		timer_leave(b->timer);
 	store_close(&b->store, !b->failed);
 	pop_note_progress(b->pop); /* the offsets of what was popped may be known once the log is synced */
 	if (offsets_save(b->offsets, &e) != RC_OK)

@@ -20,6 +20,7 @@
 #include "workers/broker/cold.h"
 #include "workers/broker/timer_heap.h"
 #include "workers/broker/timer_int.h"
+#include "workers/broker/timer_log.h"
 #include "workers/broker/topics.h"
 
 #define DELIVER_STEP  256       /* messages of one turn, about half a millisecond: a send waits for one or two such turns */
@@ -142,6 +143,34 @@ append_copy_of(struct timer *t, const struct timer_entry *e, const struct messag
 	return true;
 }
 
+/*
+ * The original stores what is far away once more each time that it has put it off (rolled), and never again looks at the copy before:
+ * the last one counts.
+ */
+static void
+note_put_off(struct timer *t, const struct timer_msg *tm)
+{
+	char *key = xasprintf("%.*s+%.*s#%d", (int)tm->real_topic.n, tm->real_topic.p, (int)tm->uniq_key.n, tm->uniq_key.p,
+			      tm->roll_times - 1);
+
+	recalls_add(&t->rolled, slice_of(key), false);
+	free(key);
+}
+
+static bool
+was_put_off(const struct timer *t, const struct timer_msg *tm)
+{
+	char *key;
+	bool found;
+
+	if (t->rolled.count == 0)
+		return false;
+	key = xasprintf("%.*s#%d", (int)tm->uniq_key.n, tm->uniq_key.p, tm->roll_times);
+	found = recalls_have(&t->rolled, tm->real_topic, slice_of(key));
+	free(key);
+	return found;
+}
+
 static bool
 deliver(struct timer *t, const struct timer_entry *e)
 {
@@ -156,6 +185,10 @@ deliver(struct timer *t, const struct timer_entry *e)
 	}
 	if (UNLIKELY(recalls_have(&t->recalls, tm.real_topic, tm.uniq_key))) {
 		t->dropped++;
+		finish(t, e);
+		return true;
+	}
+	if (UNLIKELY(was_put_off(t, &tm))) {
 		finish(t, e);
 		return true;
 	}
@@ -319,6 +352,8 @@ add(struct timer *t, const struct message *record, int64_t physical)
 		t->left_out++;
 		return;
 	}
+	if (UNLIKELY(tm.rolled && tm.uniq_key.n > 0))
+		note_put_off(t, &tm);
 	e.due_ms = tm.due_ms;
 	if (tm.recalls.n > 0)
 		e.due_ms = tm.out_ms + TIMER_OUT_SPREAD_MS + 1;
@@ -511,8 +546,58 @@ timer_second(struct timer *t)
 	t->wanted = true;
 	if (timer_mark_second(t->mark) && take_place(t, &p))
 		timer_mark_take(t->mark, &p);
+	if (!t->log_gone && timer_mark_on_disk(t->mark)) {
+		timer_log_remove(t->b);
+		t->log_gone = true;
+	}
 	say_left_out(t);
 	timer_rates_second(t);
+}
+
+static bool
+is_put_off(const struct timer *t, const struct timer_entry *e)
+{
+	struct slice record;
+	struct timer_msg tm;
+	struct message m;
+
+	return t->rolled.count > 0 && e->topic > 0 && store_record_at(t->b->store, e->physical, &record) == RC_OK &&
+	       message_decode(&m, record.p, record.n, false) == RC_OK && timer_msg_read(&m, &tm) && was_put_off(t, &tm);
+}
+
+/* Copies of all entries that are to be delivered, in the heap and aside. */
+static struct timer_entry *
+all_waiting(struct timer *t, size_t *count)
+{
+	struct timer_entry *v = xcalloc(t->heap.count + TIMER_ASIDE_MAX, sizeof(v[0]));
+
+	*count = 0;
+	for (size_t i = 0; i < t->heap.count; i++)
+		if (!is_put_off(t, &t->heap.v[i]))
+			v[(*count)++] = t->heap.v[i];
+	for (unsigned i = 0; i < TIMER_ASIDE_MAX; i++)
+		if (t->aside[i].state != ASIDE_FREE)
+			v[(*count)++] = t->aside[i].entry;
+	return v;
+}
+
+void
+timer_leave(struct timer *t)
+{
+	struct timer_place p;
+	struct timer_entry *v;
+	struct err e;
+	size_t count;
+
+	if (!broker_is_master(t->b) || !take_place(t, &p) || p.read_to == 0)
+		return;
+	v = all_waiting(t, &count);
+	t->left = timer_log_leave(t, v, count, p.read_to, &t->left_ms, &e) == RC_OK;
+	if (!t->left)
+		log_warn("no timer log is left for the original, which would deliver timer messages of the queue's offsets "
+			 "%lld to %lld again: %s",
+			 (long long)p.low, (long long)p.read_to, e.text);
+	free(v);
 }
 
 enum rc
@@ -522,6 +607,8 @@ timer_save(struct timer *t, struct err *e)
 
 	if (!broker_is_master(t->b) || !take_place(t, &p))
 		return RC_OK; /* the file and the log's tail say it */
+	p.left = t->left;
+	p.read_ms = t->left_ms;
 	return timer_mark_save(t->mark, &p, e);
 }
 
@@ -595,6 +682,7 @@ timer_free(struct timer **tp)
 	timer_mark_free(&t->mark);
 	timer_heap_free(&t->heap);
 	recalls_free(&t->recalls);
+	recalls_free(&t->rolled);
 	timer_topics_free(t);
 	buf_free(&t->text);
 	free(t->flight);

@@ -32,6 +32,8 @@ bool		 timer_turn(struct timer *t);
 /* Is there something for another turn? */
 bool		 timer_wanted(const struct timer *t);
 void		 timer_second(struct timer *t);
+/* At the end, while the store is open: what waits is left for the original (timer_log.h). */
+void		 timer_leave(struct timer *t);
 /* At the end, when nothing is staged any more: writes how far delivery got. RC_FULL, RC_IO. */
 enum rc		 timer_save(struct timer *t, struct err *e) MUST_CHECK;
 
@@ -58,6 +60,8 @@ enum timer_ask {
 	TIMER_NO_NUMBER,
 	TIMER_TOO_FAR
 };
+/* timerPrecisionMs as the original understands it. */
+int64_t		 timer_precision_ms(const struct broker *b);
 /* What the sender's properties ask for. TIMER_LATER: *out_ms is the TIMER_OUT_MS that the original gives it. */
 enum timer_ask	 timer_asked(const struct broker *b, struct slice props, int64_t *out_ms);
 /*
@@ -70,6 +74,8 @@ struct timer_msg { /* slices are in the record */
 	int64_t		out_ms, due_ms;
 	struct slice	real_topic, uniq_key, recalls; /* recalls: "topic+key" of the message that it takes back */
 	int32_t		real_queue;
+	int32_t		roll_times;	/* how often the original has put it off; each time it stands in the queue once more */
+	bool		rolled;		/* at all */
 };
 /* False: the record does not say when or where it is to go. */
 bool		 timer_msg_read(const struct message *record, struct timer_msg *tm);

@@ -25,6 +25,10 @@ struct timer {
 	struct timer_mark *mark;
 	struct timer_heap heap;
 	struct recalls	 recalls;
+	struct recalls	 rolled;	/* "topic+key#n": the original has put its n-th copy off and stored the next */
+	bool		 log_gone;	/* no timer log of the original is there any more */
+	bool		 left;		/* but one that we have left for it at the end, which has to be read from left_ms on */
+	int64_t		 left_ms;
 	int64_t		 next;		/* queue offset that is to be read */
 	int64_t		 done_ms, done_at; /* the latest that was delivered */
 	int64_t		 start_end;	/* of the log, at the start */

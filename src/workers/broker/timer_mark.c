@@ -104,10 +104,10 @@ fill_ours(const struct timer_mark *m, char page[FILE_BYTES])
 static void
 fill_page(const struct timer_mark *m, char page[FILE_BYTES])
 {
-	int64_t queue = m->original ? m->saved.read_to : m->saved.low;
+	int64_t queue = m->original || m->saved.left ? m->saved.read_to : m->saved.low;
 
 	memset(page, 0, FILE_BYTES);
-	put64(page, OFF_READ_MS, m->saved.done_ms);
+	put64(page, OFF_READ_MS, m->saved.left ? m->saved.read_ms : m->saved.done_ms);
 	put64(page, OFF_QUEUE, queue);
 	put64(page, OFF_MASTER, queue);
 	put64(page, OFF_STATE, m->version.state_version);
@@ -441,6 +441,14 @@ timer_mark_take(struct timer_mark *m, const struct timer_place *p)
 	m->waiting = true;
 	m->asked_ms = clock_mono_ms();
 	write_flushed(m);
+}
+
+bool
+timer_mark_on_disk(struct timer_mark *m)
+{
+	struct err e;
+
+	return m->kept && cfgfile_save_changes(m->file, &e) == RC_OK;
 }
 
 enum rc

@@ -27,6 +27,8 @@ struct timer_place {
 	int64_t	read_to, low;	/* queue offsets; nothing below low waits */
 	int64_t	done_ms, done_at;
 	int64_t	log_end;
+	bool	left;		/* a timer log is left (timer_log.h): the original goes on behind read_to, and looks from read_ms on */
+	int64_t	read_ms;
 	int64_t	except[TIMER_ASIDE_MAX];
 	unsigned excepted;
 };
@@ -50,6 +52,8 @@ void			 timer_mark_settle(struct timer_mark *m);
 bool			 timer_mark_second(struct timer_mark *m);
 /* p->log_end is filled in. It is written when the log is flushed that far. */
 void			 timer_mark_take(struct timer_mark *m, const struct timer_place *p);
+/* Is a place on the disk that was taken since the start? One that is to be written is written now. */
+bool			 timer_mark_on_disk(struct timer_mark *m);
 /* Now, for the end; the log is or will be synced as it is. RC_FULL, RC_IO. */
 enum rc			 timer_mark_save(struct timer_mark *m, const struct timer_place *p, struct err *e) MUST_CHECK;
 /* Body of code 60, and the whole page for a slave of ours. */

@@ -43,8 +43,8 @@ asked_time(struct slice props, int64_t now, int64_t *at, bool *number)
 }
 
 /* As the original understands timerPrecisionMs. */
-static int64_t
-precision_ms(const struct broker *b)
+int64_t
+timer_precision_ms(const struct broker *b)
 {
 	static const int64_t known[] = {1000, 500, 200};
 
@@ -57,7 +57,7 @@ precision_ms(const struct broker *b)
 enum timer_ask
 timer_asked(const struct broker *b, struct slice props, int64_t *out_ms)
 {
-	int64_t now = clock_wall_ms(), at = 0, step = precision_ms(b);
+	int64_t now = clock_wall_ms(), at = 0, step = timer_precision_ms(b);
 	bool number = false;
 
 	if (!asked_time(props, now, &at, &number))
@@ -112,6 +112,8 @@ note(struct timer_msg *tm, struct raw *raw, struct slice name, struct slice valu
 		raw->deliver_ms = value;
 	else if (slice_is(name, "TIMER_DEL_UNIQKEY"))
 		tm->recalls = value;
+	else if (slice_is(name, "TIMER_ROLL_TIMES"))
+		tm->rolled = str_i32(value, &tm->roll_times) == RC_OK && tm->roll_times > 0;
 	else if (slice_is(name, "REAL_TOPIC"))
 		tm->real_topic = value;
 	else if (slice_is(name, "REAL_QID"))
