@@ -83,11 +83,13 @@ class OneNode(unittest.TestCase):
         self.assertEqual([m["body"] for m in got], [b"%d" % i for i in range(1, 20, 2)])
 
     def test_a_topic_is_made_on_the_first_send_with_no_more_queues_than_the_template_has(self):
+        with Client(self.cluster.ns) as ns:
+            until("the broker is registered", lambda: ns.need(105, {"topic": "TBW102"}).body)
         for asked, given in ((2, 2), (16, 8)):
             topic = f"{self.topic}{asked}"
             self.client.send(topic, b"x", 0, queues=asked)
-            with Client(self.cluster.ns) as ns:
-                route = json.loads(until("route", lambda t=topic: ns.need(105, {"topic": t}).body))
+            with Client(self.cluster.ns) as ns:     # it is there when the send is answered
+                route = json.loads(ns.need(105, {"topic": topic}).body)
             self.assertEqual(route["queueDatas"][0]["writeQueueNums"], given)
             self.assertEqual(list(route["brokerDatas"][0]["brokerAddrs"].values()), [self.cluster.addr])
 

@@ -646,6 +646,53 @@ a_restart_knows_what_is_settled(void)
 	stop();
 }
 
+/* As a turn leaves it that was cut between the copy and the op message. */
+static void
+append_copy_alone(struct half h)
+{
+	struct append_to to = {0};
+	struct message m, half;
+
+	CU_ASSERT_EQUAL_FATAL(txn_half_at(f.b->txn, h.physical, &half), RC_OK);
+	append_copy(f.b, &half, &m);
+	m.topic = SLICE_LIT("T1");
+	m.sysflag |= MSG_SYS_TRAN_COMMIT;
+	m.prepared_offset = h.physical;
+	m.props[0] = half.props[0];
+	CU_ASSERT_EQUAL_FATAL(append_message(f.b, &m, &to), RC_OK);
+	fixture_turns(&f, 2);
+}
+
+static void
+a_copy_without_its_op_message_counts_as_committed(void)
+{
+	struct message m;
+	struct half h;
+
+	start();
+	(void)send_half("");
+	h = send_half("");
+	CU_ASSERT_EQUAL(end(send_half(""), "PG", 8), RES_SUCCESS);
+	append_copy_alone(h);
+	CU_ASSERT_EQUAL(count("T1"), 2);
+	CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 1);
+	for (int kills = 0; kills < 2; kills++) {
+		close(fd);
+		fixture_kill(&f);
+		fixture_restart(&f, settings);
+		fd = connect_now();
+		fixture_turns(&f, 10);
+		CU_ASSERT_EQUAL(count(TXN_OP_TOPIC), 2);
+	}
+	CU_ASSERT_FATAL(last_record(TXN_OP_TOPIC, &m));
+	CU_ASSERT(slice_is(m.body, "1,"));
+	CU_ASSERT_EQUAL(end(h, "PG", 8), RES_SUCCESS);
+	CU_ASSERT_EQUAL(count("T1"), 2);
+	later(40000);
+	CU_ASSERT_EQUAL(count(TXN_HALF_TOPIC), 4); /* the first one alone is asked for */
+	stop();
+}
+
 static void
 a_restart_knows_the_newest_copy(void)
 {
@@ -687,6 +734,7 @@ main(void)
 	    TEST(given_up_one_can_be_resumed),
 	    TEST(an_immune_one_holds_up_no_other),
 	    TEST(a_restart_knows_what_is_settled),
+	    TEST(a_copy_without_its_op_message_counts_as_committed),
 	    TEST(a_restart_knows_the_newest_copy)};
 
 	setenv("RMQ_FAULTS", "append.write=ENOSPC@2", 1);

@@ -20,6 +20,7 @@
 #include "workers/broker/cold.h"
 #include "workers/broker/delay_mark.h"
 #include "workers/broker/sends.h"
+#include "workers/broker/txn.h"
 
 #define DELIVER_STEP  256	  /* messages of one turn, about half a millisecond: a send waits for one or two such turns */
 #define DELIVER_BYTES (1 << 20)	  /* of one turn: far below the turn's buffer, so one commit has them all */
@@ -437,7 +438,8 @@ delay_second(struct delay *d)
 	uint64_t left_out = 0;
 
 	d->wanted = true;
-	delay_mark_second(d->mark);
+	if (txn_knows(d->b->txn)) /* it reads the log's tail from the place that the file names */
+		delay_mark_second(d->mark);
 	for (int i = 1; i <= d->count; i++)
 		left_out += d->level[i].left_out;
 	if (left_out == d->left_out_said)
@@ -502,6 +504,12 @@ delay_promote(struct delay *d)
 		return;
 	delay_mark_begin(d->mark);
 	d->wanted = true;
+}
+
+int64_t
+delay_saved_end(const struct delay *d)
+{
+	return delay_mark_saved_end(d->mark);
 }
 
 /* ---- facts */

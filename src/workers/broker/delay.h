@@ -38,6 +38,9 @@ void		 delay_follow(struct delay *d, const json_t *said);
 /* A slave became a master: delivery begins, behind what its last master has delivered. */
 void		 delay_promote(struct delay *d);
 
+/* Everything in the log below it was whole when delayOffset.json was written; 0: no such file. */
+int64_t		 delay_saved_end(const struct delay *d);
+
 /* Body of code 45. */
 void		 delay_put_offsets(struct delay *d, struct buf *out);
 struct delay_state {

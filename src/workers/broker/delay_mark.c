@@ -237,6 +237,12 @@ delay_mark_begin(struct delay_mark *m)
 	set_scan(m, m->saved.log_end);
 }
 
+int64_t
+delay_mark_saved_end(const struct delay_mark *m)
+{
+	return m->saved.log_end;
+}
+
 /* ---- the log's tail */
 
 static void

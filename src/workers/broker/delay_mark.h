@@ -38,6 +38,9 @@ void			 delay_mark_put_json(const struct delay_mark *m, struct buf *out);
 bool			 delay_mark_follow(struct delay_mark *m, const json_t *said);
 void			 delay_mark_begin(struct delay_mark *m);
 
+/* The end of the log that the file names; 0: none. */
+int64_t			 delay_mark_saved_end(const struct delay_mark *m);
+
 /* What a copy's record has in preparedTransactionOffset: below zero, which no transaction has. */
 int64_t			 delay_mark_of(int level, int64_t queue_offset);
 /* False: this is no delivered copy. */

@@ -195,6 +195,12 @@ txn_second(struct txn *t)
 		txn_begin_check(t);
 }
 
+bool
+txn_knows(const struct txn *t)
+{
+	return t->phase == TXN_IDLE || t->phase == TXN_CHECK;
+}
+
 /* ---- status */
 
 static int64_t

@@ -34,6 +34,9 @@ void		 txn_second(struct txn *t);
 /* At a clean stop, before the offsets are saved. */
 void		 txn_note_progress(struct txn *t);
 
+/* Is it known which transactions were committed before the start? Until then the log's tail is needed. */
+bool		 txn_knows(const struct txn *t);
+
 struct txn_state {
 	int64_t		undecided;
 	int64_t		oldest_ms;	/* when the first undecided one in the half queue was born; -1: none, or not known now */

@@ -25,8 +25,8 @@ queue_of(const struct txn *t, const char *topic)
 	return store_queue_find(t->b->store, slice_of(topic), 0);
 }
 
-static void
-warm_has_read(void *arg, int error)
+void
+txn_warm_has_read(void *arg, int error)
 {
 	struct txn *t = arg;
 
@@ -46,7 +46,7 @@ read_at(struct txn *t, struct store_queue *q, int64_t offset, struct message *m)
 	if (store_unit_at(t->b->store, q, offset, &physical, &size, &code) != RC_OK)
 		return RC_NOTFOUND;
 	if (!t->warmed && store_record_is_cold(t->b->store, physical, size, &at, &len) &&
-	    cold_wait(t->b->cold, at, len, warm_has_read, t) == RC_OK) {
+	    cold_wait(t->b->cold, at, len, txn_warm_has_read, t) == RC_OK) {
 		t->waits = true;
 		return RC_AGAIN;
 	}
@@ -140,6 +140,18 @@ read_halves(struct txn *t)
 	}
 	if (t->at < end)
 		return true;
+	t->phase = TXN_READ_TAIL;
+	txn_begin_tail(t);
+	return true;
+}
+
+/* All is known: transactions end from now on. */
+static bool
+end_reading(struct txn *t)
+{
+	struct store_queue *q = queue_of(t, TXN_HALF_TOPIC);
+	int64_t end = q != NULL ? queue_max(q) : 0;
+
 	t->phase = TXN_IDLE;
 	t->last_check_ms = clock_mono_ms();
 	if (t->w.next < end)
@@ -410,11 +422,16 @@ txn_begin_check(struct txn *t)
 bool
 txn_step(struct txn *t)
 {
+	bool over = false, more;
+
 	switch (t->phase) {
 	case TXN_READ_OPS:
 		return read_ops(t);
 	case TXN_READ_HALVES:
 		return read_halves(t);
+	case TXN_READ_TAIL:
+		more = txn_read_tail(t, &over);
+		return over ? end_reading(t) : more;
 	case TXN_CHECK:
 		return check_step(t);
 	case TXN_OFF:

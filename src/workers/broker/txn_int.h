@@ -59,6 +59,7 @@ enum txn_phase {
 	TXN_OFF,		/* not a master */
 	TXN_READ_OPS,		/* after the start: which ones are settled */
 	TXN_READ_HALVES,	/* after the start: which ones are copies */
+	TXN_READ_TAIL,		/* after the start: which ones were committed by a turn that a kill has cut */
 	TXN_IDLE,
 	TXN_CHECK
 };
@@ -121,6 +122,11 @@ void	settle_put_ops(struct txn *t);
 int64_t	settle_lowest_flying(const struct txn *t);
 void	settles_free(struct txn *t);
 
+/* txn_tail.c */
+void	txn_begin_tail(struct txn *t);
+/* One bounded step. True: more is to be done at once. *over: all is read. */
+bool	txn_read_tail(struct txn *t, bool *over);
+
 /* txn_metrics.c */
 struct txn_metrics *txn_metrics_new(struct broker *b);
 void	txn_metrics_load(struct txn_metrics *m);
@@ -137,6 +143,7 @@ void	ends_free(struct txn *t);
 bool	txn_step(struct txn *t);
 void	txn_begin_reading(struct txn *t);
 void	txn_begin_check(struct txn *t);
+void	txn_warm_has_read(void *arg, int error); /* cold_done of a txn that waits */
 /* Code 39 for the half message whose record stands there. */
 void	txn_ask(struct txn *t, int64_t physical);
 /* From its birth on it is not asked for so long. */
