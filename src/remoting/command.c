@@ -5,6 +5,9 @@
  */
 #include "remoting/command.h"
 
+#include <stdlib.h>
+
+#include "common/mem.h"
 #include "common/str.h"
 #include "remoting/header.h"
 
@@ -193,4 +196,49 @@ request_id_of(struct request_id *id, const struct command *c)
 	id->language = c->language;
 	id->codec = (uint8_t)c->codec;
 	id->oneway = command_is_oneway(c);
+}
+
+/* ---- copies */
+
+static size_t
+bytes_of(const struct command *c)
+{
+	size_t n = c->remark.n + c->body.n;
+
+	for (unsigned i = 0; i < c->field_count; i++)
+		n += c->fields[i].name.n + c->fields[i].value.n;
+	return n;
+}
+
+static void
+move_text(struct slice *s, char **room)
+{
+	if (s->n > 0)
+		memcpy(*room, s->p, s->n);
+	s->p = s->p != NULL ? *room : NULL;
+	*room += s->n;
+}
+
+struct command *
+command_copy(const struct command *c)
+{
+	size_t head = offsetof(struct command, fields) + c->field_count * sizeof(struct field);
+	struct command *to = xmalloc(head + bytes_of(c) + 1);
+	char *room = (char *)to + head;
+
+	memcpy(to, c, head);
+	move_text(&to->remark, &room);
+	move_text(&to->body, &room);
+	for (unsigned i = 0; i < to->field_count; i++) {
+		move_text(&to->fields[i].name, &room);
+		move_text(&to->fields[i].value, &room);
+	}
+	return to;
+}
+
+void
+command_free(struct command **c)
+{
+	free(*c);
+	*c = NULL;
 }

@@ -50,6 +50,10 @@ enum rc	frame_length(const char *p, size_t n, size_t *total, struct err *e) MUST
 /* Decodes the whole frame p[0..total). RC_BADDATA or RC_LIMIT with a sentence in e. */
 enum rc	command_decode(struct command *c, char *p, size_t total, struct err *e) MUST_CHECK;
 
+/* A copy with all texts and the body in one block; nothing of the frame is needed any more. */
+struct command	*command_copy(const struct command *c);
+void	command_free(struct command **c);
+
 static inline bool
 command_is_response(const struct command *c)
 {

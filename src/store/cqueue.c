@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -230,14 +231,33 @@ file_of(const struct cq_files *f, int64_t offset)
 
 /* ---- reading */
 
-/* Bytes of whole units that could be read. */
+/* What is in the page cache of it. Where the file system cannot say, as much as there is. */
+static ssize_t
+read_cached(const struct cq_files *f, struct cq_open *o, char *out, size_t want, int64_t at)
+{
+	struct iovec to = {out, want};
+	ssize_t r = preadv2(o->fd, &to, 1, (off_t)at, RWF_NOWAIT);
+	int64_t from = at - at % GATE_BYTES;
+	char path[PATH_MAX];
+
+	if (r < 0 && errno != EAGAIN)
+		return pread(o->fd, out, want, (off_t)at);
+	if (r < CQ_UNIT && cqueue_path(f, o->q, o->from, path, sizeof(path)))
+		gate_note(f->gate, path, from, at + (int64_t)MIN_OF(want, (size_t)CQ_UNIT) - from, f->file_bytes);
+	return r;
+}
+
+/* Whole units that could be read. */
 static size_t
 read_units(const struct cq_files *f, struct cq_open *o, int64_t offset, size_t n, char *out)
 {
 	int64_t at = offset * CQ_UNIT - o->from;
 	size_t want = (size_t)MIN_OF((int64_t)n * CQ_UNIT, f->file_bytes - at);
-	ssize_t r = pread(o->fd, out, want, (off_t)at);
+	ssize_t r;
 
+	if (want == 0)
+		return 0;
+	r = gate_is_closed(f->gate) ? read_cached(f, o, out, want, at) : pread(o->fd, out, want, (off_t)at);
 	return r < 0 ? 0 : (size_t)r / CQ_UNIT;
 }
 
@@ -293,7 +313,9 @@ is_blank(const struct cq_unit *u)
 static int64_t
 first_at_or_behind(struct cq_files *f, struct store_queue *q, int64_t lo, int64_t hi, int64_t physical)
 {
-	while (lo < hi) {
+	unsigned noted = f->gate != NULL ? f->gate->noted : 0;
+
+	while (lo < hi && (f->gate == NULL || f->gate->noted == noted)) {
 		int64_t mid = lo + (hi - lo) / 2;
 		struct cq_unit u;
 
@@ -309,15 +331,20 @@ void
 cqueue_follow_min(struct cq_files *f, struct store_queue *q)
 {
 	int64_t log_min = f->log_min;
+	unsigned noted = f->gate != NULL ? f->gate->noted : 0;
+	int64_t min = q->min;
 	struct cq_unit u;
 
 	if (LIKELY(q->min_for == log_min) || q->max == 0 || q->file_first == CQ_NONE)
 		return;
-	q->min_for = log_min;
 	if (q->max_physical <= log_min)
-		q->min = q->max;
+		min = q->max;
 	else if (!cqueue_unit(f, q, q->min, &u) || is_blank(&u) || u.physical < log_min)
-		q->min = first_at_or_behind(f, q, q->min, q->max, log_min);
+		min = first_at_or_behind(f, q, q->min, q->max, log_min);
+	if (f->gate != NULL && f->gate->noted != noted)
+		return; /* the old one until its units have come from the disk */
+	q->min_for = log_min;
+	q->min = min;
 	/* clean removes the files below by itself */
 	q->file_first = MAX_OF(q->file_first, MIN_OF(file_of(f, q->min), q->file_last));
 	if (q->opened[1] != NULL && q->opened[1]->from < q->file_first)

@@ -10,6 +10,7 @@
 #define STORE_CQUEUE_H
 
 #include "common/base.h"
+#include "store/gate.h"
 
 #define CQ_UNIT	      20
 #define CQ_TAIL_UNITS 32	  /* newest units kept in memory: what a consumer that keeps up reads */
@@ -48,6 +49,7 @@ struct cq_files { /* what all queues share */
 	unsigned	 open, open_max;
 	int64_t		 filled;	/* queues that have a file */
 	int64_t		 log_min;	/* first byte of the log that is still there */
+	struct cold_list *gate;		/* see gate.h; NULL: always open */
 };
 
 struct store_queue {
@@ -100,7 +102,7 @@ enum rc	cqueue_load(struct cq_files *f, struct store_queue *q, int dirfd, struct
  * not begin at 0 gets blank units before its first. RC_FULL, RC_IO: sentence in e, some may have been taken.
  */
 enum rc	cqueue_append(struct cq_files *f, struct store_queue *q, const struct cq_unit *u, size_t n, struct err *e) MUST_CHECK;
-/* Up to n units from `offset` on, raw as in the file; at most to the end of one file. 0: not readable. */
+/* Up to n units from `offset` on, raw as in the file; at most to the end of one file. 0: not readable, or noted at the gate. */
 size_t	cqueue_read(struct cq_files *f, struct store_queue *q, int64_t offset, size_t n, char *out);
 /* One unit. False: outside of what the files hold. */
 bool	cqueue_unit(struct cq_files *f, struct store_queue *q, int64_t offset, struct cq_unit *u);

@@ -492,14 +492,30 @@ index_put(struct index *ix, const struct index_key *keys, size_t n, struct err *
 
 /* ---- finding */
 
+/* May these bytes of the map be read now? If not they are noted, with the page they are in. An error counts as yes. */
+static bool
+may_read(const struct index *ix, const struct index_file *f, const char *p, size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (uintptr_t)p & (page - 1), len = before + n;
+	int64_t at = (int64_t)(p - f->map) - (int64_t)before;
+	unsigned char in[2] = {1, 1};
+
+	if (!gate_is_closed(ix->gate) || mincore((void *)((uintptr_t)p - before), len, in) != 0)
+		return true;
+	if ((in[0] & 1) != 0 && (len <= page || (in[1] & 1) != 0))
+		return true;
+	gate_note(ix->gate, f->path, at, (int64_t)len, file_bytes(ix));
+	return false;
+}
+
 static bool
 walk_file(const struct index *ix, const struct index_file *f, uint32_t hash, int64_t begin_ms, int64_t end_ms,
     bool (*each)(void *arg, int64_t physical), void *arg)
 {
-	int32_t n = (int32_t)be32_get(slot_at(ix, f, hash));
+	const char *slot = slot_at(ix, f, hash), *entry;
+	int32_t n = may_read(ix, f, slot, SLOT_BYTES) ? (int32_t)be32_get(slot) : 0;
 
-	while (n > 0 && n < f->count) {
-		const char *entry = entry_at(ix, f, n);
+	while (n > 0 && n < f->count && may_read(ix, f, entry = entry_at(ix, f, n), ENTRY_BYTES)) {
 		int32_t seconds = (int32_t)be32_get(entry + E_SECONDS), previous = (int32_t)be32_get(entry + E_PREVIOUS);
 		int64_t ms = f->begin_ms + (int64_t)seconds * 1000;
 

@@ -12,6 +12,7 @@
 #define STORE_INDEX_H
 
 #include "common/base.h"
+#include "store/gate.h"
 
 struct index_file {
 	char	*path;
@@ -29,6 +30,7 @@ struct index {
 	struct index_file *files; /* oldest first */
 	size_t	 count, cap;
 	int64_t	 last_name;
+	struct cold_list *gate;	/* for walks; see gate.h */
 };
 
 struct index_key {
@@ -50,7 +52,7 @@ void	index_prefetch(const struct index *ix, uint32_t hash);
  */
 enum rc	index_put(struct index *ix, const struct index_key *keys, size_t n, struct err *e) MUST_CHECK;
 
-/* Walks the entries of hash newest first while each() wants more: time is to the second. */
+/* Walks the entries of hash newest first while each() wants more: time is to the second. A file whose entries are cold ends at the gate. */
 void	index_walk(struct index *ix, uint32_t hash, int64_t begin_ms, int64_t end_ms,
 	    bool (*each)(void *arg, int64_t physical), void *arg);
 /* End of the newest entries, 0 if there is none. */

@@ -7,7 +7,7 @@
 #include "store/store_int.h"
 
 #define RESIDENT_WINDOW (64 << 20) /* this much of the log's end is taken to be in memory without asking */
-#define COLD_RANGE	(256 << 10) /* what warm is asked for at once */
+#define COLD_RANGE	(256 << 10) /* what warm is asked for at once, for one record */
 #define FIRST_UNITS	32	   /* units are read in small bites first: most pulls need no more */
 
 const char *
@@ -41,6 +41,7 @@ struct pull { /* one store_get */
 	int64_t			 units_end;	/* scanned at most up to here */
 	int64_t			 skip_below;	/* records below are gone with their segment */
 	int64_t			 last_physical;
+	int32_t			 cold;		/* records of this batch that are not in memory; no record is taken any more */
 };
 
 static void
@@ -107,22 +108,42 @@ add_record(struct get_result *r, const char *record, size_t n)
 	return true;
 }
 
+/* What this process has just written is in memory without asking. */
+static bool
+is_hot(const struct store *s, int64_t physical)
+{
+	return physical >= s->hot_from && s->log.end - physical <= RESIDENT_WINDOW;
+}
+
 static bool
 is_cold(const struct pull *p, const struct cq_unit *u)
 {
-	return p->may_be_cold && p->s->log.end - u->physical > RESIDENT_WINDOW && u->size > 0 &&
+	return p->may_be_cold && u->size > 0 && !is_hot(p->s, u->physical) &&
 	    !commitlog_resident(&p->s->log, u->physical, (size_t)u->size);
 }
 
-static void
-answer_cold(struct pull *p, const struct cq_unit *u)
+/* Where a range that begins at `at` must end. */
+static int64_t
+range_end(const struct store *s, int64_t at)
 {
-	int64_t segment_end = segs_start(&p->s->log.segs, u->physical) + p->s->log.segs.file_bytes;
+	return MIN_OF(segs_start(&s->log.segs, at) + s->log.segs.file_bytes, s->log.end);
+}
 
+/* The whole batch is asked for at once: its records may lie far from each other. False: that is all of it. */
+static bool
+note_cold(struct pull *p, const struct cq_unit *u)
+{
 	p->r->status = GET_COLD;
-	p->r->next = u->offset;
-	p->r->cold_at = u->physical;
-	p->r->cold_len = MIN_OF(MAX_OF((int64_t)u->size, (int64_t)COLD_RANGE), MIN_OF(segment_end, p->s->log.end) - u->physical);
+	if (u->size > 0)
+		gate_note(&p->s->gate, NULL, u->physical, u->size, range_end(p->s, u->physical));
+	return ++p->cold < MIN_OF(p->wanted, p->s->conf->maxTransferCountOnMessageInDisk) && p->s->gate.count < GATE_RANGES;
+}
+
+/* A further record of a batch whose first is cold. */
+static bool
+look_ahead(struct pull *p, const struct cq_unit *u)
+{
+	return is_cold(p, u) ? note_cold(p, u) : ++p->cold < p->wanted;
 }
 
 static void
@@ -153,16 +174,15 @@ take_unit(struct pull *p, const struct cq_unit *u)
 
 	if (is_batch_full(p, u))
 		return false;
+	if (p->cold > 0 && (f == NULL || f->by_code == NULL || f->by_code(f->arg, u->tags_code)))
+		return look_ahead(p, u);
 	p->last_physical = u->physical;
 	if (u->physical < p->skip_below || (f != NULL && f->by_code != NULL && !f->by_code(f->arg, u->tags_code))) {
 		p->r->next = u->offset + 1;
 		return true;
 	}
-	if (is_cold(p, u)) {
-		if (p->r->messages == 0)
-			answer_cold(p, u);
-		return false;
-	}
+	if (is_cold(p, u))
+		return p->r->messages == 0 && note_cold(p, u);
 	p->r->next = u->offset + 1;
 	record = u->size > 0 ? commitlog_bytes(log, u->physical, (size_t)u->size) : NULL;
 	if (record == NULL || !record_stands(record, (size_t)u->size, u->physical, (uint32_t)u->size)) {
@@ -216,7 +236,9 @@ scan(struct pull *p)
 		if (!take_units(p, at, MIN_OF(bite, (size_t)(end - at)), &read))
 			return;
 		if (read == 0) {
-			if (at == p->asked)
+			if (p->r->messages == 0 && p->s->gate.noted > 0)
+				p->r->status = GET_COLD;
+			else if (at == p->asked)
 				answer(p, GET_OFFSET_FOUND_NULL, file_end);
 			return;
 		}
@@ -234,9 +256,9 @@ memory_bytes(const struct store *s)
 	return s->ram_bytes / 100 * MAX_OF(ratio, 0);
 }
 
-void
-store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f,
-    bool may_be_cold, struct get_result *r)
+static void
+get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f, bool may_be_cold,
+    struct get_result *r)
 {
 	int64_t budget = MAX_OF((int64_t)s->conf->maxFilterMessageSize, (int64_t)max_messages * CQ_UNIT);
 	struct pull p = {.s = s, .q = q, .filter = f, .r = r, .asked = offset, .wanted = max_messages,
@@ -247,13 +269,56 @@ store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_me
 	*r = (struct get_result){.next = offset};
 	if (q != NULL)
 		cqueue_follow_min(&s->files, q);
+	if (s->gate.noted > 0) {
+		r->status = GET_COLD; /* where the queue begins is not known yet */
+		return;
+	}
 	if (answer_outside(&p))
 		return;
 	scan(&p);
 	r->suggest_slave = s->log.end - p.last_physical > p.memory;
 }
 
+void
+store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f,
+    bool may_be_cold, struct get_result *r)
+{
+	gate_forget(&s->gate);
+	s->gate.closed = may_be_cold;
+	get(s, q, offset, max_messages, f, may_be_cold, r);
+	gate_open(&s->gate);
+}
+
+void
+store_ask(struct store *s)
+{
+	gate_close(&s->gate);
+}
+
+const struct cold_list *
+store_asked(struct store *s)
+{
+	gate_open(&s->gate);
+	return &s->gate;
+}
+
+const struct cold_list *
+store_cold(const struct store *s)
+{
+	return &s->gate;
+}
+
 /* ---- single records and units */
+
+/* While the gate is closed: may these bytes be read now? If not they are noted. */
+static bool
+may_read(struct store *s, int64_t physical, size_t n)
+{
+	if (!gate_is_closed(&s->gate) || is_hot(s, physical) || commitlog_resident(&s->log, physical, n))
+		return true;
+	gate_note(&s->gate, NULL, physical, (int64_t)n, range_end(s, physical));
+	return false;
+}
 
 enum rc
 store_record_at(struct store *s, int64_t physical, struct slice *record)
@@ -261,7 +326,9 @@ store_record_at(struct store *s, int64_t physical, struct slice *record)
 	size_t n;
 	const char *p = commitlog_read(&s->log, physical, &n);
 
-	if (p == NULL || !record_stands(p, n, physical, 0))
+	if (p == NULL || n < MSG_SIZE_MIN || !may_read(s, physical, MSG_SIZE_MIN) || !record_stands(p, n, physical, 0))
+		return RC_NOTFOUND;
+	if (!may_read(s, physical, be32_get(p + MSG_OFF_SIZE)))
 		return RC_NOTFOUND;
 	*record = (struct slice){p, be32_get(p + MSG_OFF_SIZE)};
 	return RC_OK;
@@ -275,7 +342,7 @@ store_record_is_cold(struct store *s, int64_t physical, int32_t size, int64_t *a
 	size_t there;
 	const char *p;
 
-	if (physical < log->min || physical >= log->end - RESIDENT_WINDOW)
+	if (physical < log->min || physical >= log->end || is_hot(s, physical))
 		return false;
 	room = segs_start(&log->segs, physical) + log->segs.file_bytes - physical;
 	room = MIN_OF(room, log->end - physical);
@@ -339,14 +406,18 @@ store_time_at(struct store *s, struct store_queue *q, int64_t offset)
 	if (!cqueue_unit(&s->files, q, offset, &u) || u.size < MSG_SIZE_MIN)
 		return -1;
 	p = commitlog_bytes(&s->log, u.physical, (size_t)u.size);
-	return p != NULL && record_stands(p, (size_t)u.size, u.physical, (uint32_t)u.size) ? record_store_ms(p) : -1;
+	if (p == NULL || !may_read(s, u.physical, MSG_SIZE_MIN) || !record_stands(p, (size_t)u.size, u.physical, (uint32_t)u.size))
+		return -1;
+	return record_store_ms(p);
 }
 
 /* The first offset of [lo, hi) whose store time is at least `ms` (or above it); hi if there is none. */
 static int64_t
 first_not_before(struct store *s, struct store_queue *q, int64_t lo, int64_t hi, int64_t ms, bool above)
 {
-	while (lo < hi) {
+	unsigned noted = s->gate.noted;
+
+	while (lo < hi && s->gate.noted == noted) {
 		int64_t mid = lo + (hi - lo) / 2, t = store_time_at(s, q, mid);
 
 		if (above ? t > ms : t >= ms)

@@ -213,7 +213,7 @@ store_open(struct store **out, const struct store_opts *o, struct err *e)
 	s->ops = o->ops;
 	s->root = xstrdup(o->conf->storePathRootDir);
 	s->lock_fd = s->positions.fd = -1;
-	s->noted_at = -1;
+	s->noted_at = s->earliest_of = s->earliest_ms = -1;
 	s->turn = 1;
 	s->ram_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 	s->scratch = xmalloc((size_t)SCRATCH_UNITS * CQ_UNIT);
@@ -226,6 +226,8 @@ store_open(struct store **out, const struct store_opts *o, struct err *e)
 		return rc;
 	}
 	s->opened = true;
+	s->hot_from = s->log.end;
+	s->files.gate = s->index.gate = &s->gate;
 	store_note_positions(s, true);
 	atomic_store(&s->shm->broker.state, NODE_RUNNING);
 	*out = s;
@@ -331,6 +333,7 @@ store_close(struct store **sp, bool clean)
 	index_close(&s->index);
 	commitlog_close(&s->log);
 	positions_close(&s->positions);
+	gate_forget(&s->gate);
 	dispatch_free(&s->dispatch);
 	lockfile_release(&s->lock_fd);
 	free(s->scratch);
@@ -477,13 +480,21 @@ queue_file_count(struct store *s)
 	return n;
 }
 
-static int64_t
-earliest_store_ms(struct store *s)
+/* Found once for each start of the log, which may be on the disk: while the gate is closed the old answer stands. */
+static void
+follow_earliest(struct store *s)
 {
-	size_t n;
-	const char *p = commitlog_read(&s->log, s->log.min, &n);
+	unsigned noted = s->gate.noted;
+	struct slice record;
+	enum rc rc;
 
-	return p != NULL && record_stands(p, n, s->log.min, 0) ? record_store_ms(p) : -1;
+	if (s->earliest_of == s->log.min && s->earliest_ms >= 0)
+		return;
+	rc = store_record_at(s, s->log.min, &record);
+	if (s->gate.noted != noted)
+		return;
+	s->earliest_ms = rc == RC_OK ? record_store_ms(record.p) : -1;
+	s->earliest_of = s->log.min;
 }
 
 void
@@ -491,12 +502,13 @@ store_facts(struct store *s, struct store_facts *f)
 {
 	const struct shm_line_clean *c = &s->shm->clean;
 
+	follow_earliest(s);
 	*f = (struct store_facts){.log_min = s->log.min,
 	    .log_max = s->log.end,
 	    .flushed = store_flushed_position(s),
 	    .dispatched = s->dispatch.at,
 	    .replicated = pos_read(&s->shm->ha.replicated),
-	    .earliest_store_ms = earliest_store_ms(s),
+	    .earliest_store_ms = s->earliest_ms,
 	    .log_disk_ratio = atomic_load((shm_i32 *)&c->log_disk_permille) / 1000.0,
 	    .queue_disk_ratio = atomic_load((shm_i32 *)&c->queue_disk_permille) / 1000.0,
 	    .disk_total = pos_read(&c->disk_total_bytes),

@@ -17,6 +17,7 @@
 #include "common/conf.h"
 #include "common/message.h"
 #include "common/shm.h"
+#include "store/gate.h"
 
 struct store;
 struct store_queue; /* one consume queue; stable address until the topic is deleted */
@@ -140,7 +141,7 @@ enum get_status {
 	GET_OFFSET_TOO_SMALL,
 	GET_NO_MATCHED_LOGIC_QUEUE,
 	GET_NO_MESSAGE_IN_QUEUE,
-	GET_COLD	/* the bytes may have to come from the disk: ask warm for cold_at..+cold_len and call again */
+	GET_COLD	/* the bytes may have to come from the disk: ask warm for what store_cold names and call again */
 };
 const char	*get_status_name(enum get_status s); /* the original's spelling: "FOUND" */
 
@@ -159,13 +160,20 @@ struct get_result {
 	int32_t		 messages;
 	size_t		 bytes;
 	bool		 suggest_slave;	/* what was read lies far behind the log's end */
-	int64_t		 cold_at, cold_len;
 	unsigned	 ranges;
 	struct slice	 range[GET_RANGES_MAX]; /* records one after another; neighbours in the log are joined */
 };
-/* q may be NULL (unknown queue). may_be_cold false: never answers GET_COLD (the range was just warmed). */
+/* q may be NULL (unknown queue). may_be_cold false: never answers GET_COLD, but reads from the disk. */
 void	store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f,
 	    bool may_be_cold, struct get_result *r);
+/*
+ * From store_ask to store_asked nothing that may have to come from the disk is read: see gate.h. store_asked: what was noted, valid
+ * until the next store_ask or store_get; empty: all answers since are true. Not around store_get, which does it by itself.
+ */
+void	store_ask(struct store *s);
+const struct cold_list	*store_asked(struct store *s);
+/* After GET_COLD. */
+const struct cold_list	*store_cold(const struct store *s);
 /* One record by its place in the log. RC_NOTFOUND: not there (removed, or no record begins there). */
 enum rc	store_record_at(struct store *s, int64_t physical, struct slice *record) MUST_CHECK;
 /* One unit of a queue. RC_NOTFOUND: outside of min..max. */

@@ -7,6 +7,7 @@
 #include "store/checkpoint.h"
 #include "store/commitlog.h"
 #include "store/cqtable.h"
+#include "store/gate.h"
 #include "store/index.h"
 #include "store/positions.h"
 #include "store/record.h"
@@ -52,6 +53,9 @@ struct store {
 	struct index	 index;
 	struct dispatch	 dispatch;
 	struct dirty	 dirty;
+	struct cold_list gate;
+	int64_t		 hot_from;	/* log bytes from here on were written by this process */
+	int64_t		 earliest_of, earliest_ms; /* store time of the record at this start of the log; of: -1 not known */
 	struct positions_file positions;
 	int64_t		 noted_at;	/* dispatched, as it was noted last */
 	struct cq_topic	*deleted;	/* freed at the end of the turn; linked by `next` */

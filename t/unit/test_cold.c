@@ -13,6 +13,7 @@ static struct fixture f;
 static int fd;
 static struct conn *conn;
 static const struct pull pull = {.group = {"CG", 2}, .topic = {"T1", 2}, .sub = {"*", 1}, .max = 32, .sys_flag = PULL_OWN_SUB, .first = true};
+static struct cold_list list = {.count = 1, .range = {{.at = 4096, .len = 8192}}};
 static const struct request_id id = {.opaque = 77, .code = REQ_PULL_MESSAGE, .codec = CODEC_JSON};
 
 static void
@@ -78,7 +79,7 @@ warmed_pull_is_answered(void)
 	int64_t ask, at, len;
 
 	begin();
-	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, 4096, 8192), RC_OK);
+	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, &list), RC_OK);
 	ask = ask_came(&at, &len);
 	CU_ASSERT_EQUAL(at, 4096);
 	CU_ASSERT_EQUAL(len, 8192);
@@ -96,7 +97,7 @@ unreadable_disk_is_an_error(void)
 	int64_t ask, at, len;
 
 	begin();
-	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, 0, 1), RC_OK);
+	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, &list), RC_OK);
 	ask = ask_came(&at, &len);
 	cold_done(f.b->cold, ask, EIO);
 	answer_is(RES_SYSTEM_ERROR);
@@ -109,7 +110,7 @@ lost_ask_is_taken_up_again(void)
 	int64_t at, len;
 
 	begin();
-	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, 0, 1), RC_OK);
+	CU_ASSERT_EQUAL(cold_add(f.b->cold, conn, &id, &pull, &list), RC_OK);
 	CU_ASSERT(ask_came(&at, &len) >= 0);
 	clock_advance_ms(2000);
 	cold_second(f.b->cold);
@@ -128,7 +129,7 @@ too_many_are_refused_and_closed_ones_forgotten(void)
 	int taken = 0;
 
 	begin();
-	while (cold_add(f.b->cold, conn, &id, &pull, 0, 1) == RC_OK) {
+	while (cold_add(f.b->cold, conn, &id, &pull, &list) == RC_OK) {
 		taken++;
 		(void)ask_came(&at, &len);
 	}

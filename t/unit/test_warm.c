@@ -88,6 +88,25 @@ a_segment_that_is_gone_is_an_error_and_the_next_request_is_served(void)
 }
 
 static void
+files_of_queues_and_index_are_read_too(void)
+{
+	char path[PATH_MAX];
+
+	begin();
+	node_path(&n, "commitlog/00000000000000000000", path); /* any file */
+	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_WARM_FILE, (int64_t)1, path, (int64_t)4096, (int64_t)300000), RC_OK);
+	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_WARM_FILE, (int64_t)2, "/nothing/here", (int64_t)0, (int64_t)1), RC_OK);
+	CU_ASSERT_EQUAL(ipc_send(n.peer, IPC_BROKER_WARM_FILE, (int64_t)3, path, (int64_t)SEG, (int64_t)1), RC_OK);
+	ask(4, 0, 1000);
+	expect(1, 0);
+	expect(2, ENOENT);
+	expect(3, EIO); /* behind its end */
+	expect(4, 0);
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->warm.warmed_bytes), 301000);
+	end();
+}
+
+static void
 the_range_is_in_the_page_cache_afterwards(void)
 {
 	unsigned char in[SEG / 4096] = {0};
@@ -113,5 +132,5 @@ the_range_is_in_the_page_cache_afterwards(void)
 }
 
 TEST_MAIN("warm", TEST(requests_are_answered_in_their_order), TEST(a_range_may_lie_across_two_segments),
-    TEST(one_request_reads_at_most_a_mebibyte), TEST(a_segment_that_is_gone_is_an_error_and_the_next_request_is_served),
+    TEST(files_of_queues_and_index_are_read_too), TEST(one_request_reads_at_most_a_mebibyte), TEST(a_segment_that_is_gone_is_an_error_and_the_next_request_is_served),
     TEST(the_range_is_in_the_page_cache_afterwards))

@@ -6,6 +6,7 @@
 #include "workers/broker/admin.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/relay.h"
+#include "workers/broker/reread.h"
 
 #define RUNNING_INFO_VERSION	62	/* older clients do not know 307 and 309 */
 #define STATUS_VERSION		28	/* nor 221 */
@@ -163,15 +164,21 @@ adm_consumer_running_info(struct broker *b, struct conn *c, struct command *cmd)
 
 /* The stored message of an offset message id. False: there is none, answered. */
 static bool
-find_record(struct broker *b, struct conn *c, const struct request_id *id, struct slice msg_id, struct slice *record)
+find_record(struct broker *b, struct conn *c, struct command *cmd, const struct request_id *id, struct slice *record)
 {
+	struct slice msg_id = field_get(cmd, "msgId");
+	bool found;
 	struct addr host;
 	int64_t physical;
 
 	*record = SLICE_NONE;
 	if (msg_id.n == 0)
 		return true;
-	if (message_id_parse(msg_id, &host, &physical) == RC_OK && store_record_at(b->store, physical, record) == RC_OK)
+	reread_begin(b);
+	found = message_id_parse(msg_id, &host, &physical) == RC_OK && store_record_at(b->store, physical, record) == RC_OK;
+	if (reread_needed(b, c, cmd, adm_consume_directly))
+		return false;
+	if (found)
 		return true;
 	conn_answer(c, id, RES_SYSTEM_ERROR, "there is no message with the id %.*s", TEXT_OF(msg_id));
 	return false;
@@ -189,7 +196,7 @@ adm_consume_directly(struct broker *b, struct conn *c, struct command *cmd)
 	struct call_out o;
 
 	request_id_of(&id, cmd);
-	if (group.n == 0 || !find_record(b, c, &id, field_get(cmd, "msgId"), &record))
+	if (group.n == 0 || !find_record(b, c, cmd, &id, &record))
 		return;
 	m = find_consumer(b, c, &id, group, field_get(cmd, "clientId"));
 	if (m == NULL)

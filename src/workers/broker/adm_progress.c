@@ -10,6 +10,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/reread.h"
 
 /* Names that are collected while a table must not change. */
 static void
@@ -119,6 +120,7 @@ adm_consume_stats(struct broker *b, struct conn *c, struct command *cmd)
 	request_id_of(&id, cmd);
 	if (group.n == 0)
 		return;
+	reread_begin(b);
 	names = asked_topics(b, group, cmd, &named);
 	json_object_foreach(names, name, v)
 		if (named || !subscribes_others(b, group, slice_of(name)))
@@ -131,7 +133,10 @@ adm_consume_stats(struct broker *b, struct conn *c, struct command *cmd)
 	buf_put_str(&body, "}}");
 	body.failed |= table.failed;
 	buf_free(&table);
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_consume_stats))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }
 
 struct all_stats {
@@ -186,12 +191,16 @@ adm_broker_consume_stats(struct broker *b, struct conn *c, struct command *cmd)
 	struct request_id id;
 
 	request_id_of(&id, cmd);
+	reread_begin(b);
 	buf_put_str(&a.out, "{\"brokerAddr\":");
 	buf_put_json(&a.out, slice_of(b->store_host_text));
 	buf_put_str(&a.out, ",\"consumeStatsList\":[");
 	groups_each(b->groups, put_group_stats, &a);
 	buf_printf(&a.out, "],\"totalDiff\":%lld,\"totalInflightDiff\":%lld}", (long long)a.sums.behind, (long long)a.sums.in_flight);
-	answer_buf(c, &id, &a.out);
+	if (reread_needed(b, c, cmd, adm_broker_consume_stats))
+		buf_free(&a.out);
+	else
+		answer_buf(c, &id, &a.out);
 }
 
 /* ---- 300, 343, 345 */
@@ -328,11 +337,15 @@ adm_time_span(struct broker *b, struct conn *c, struct command *cmd)
 		conn_answer(c, &id, RES_TOPIC_NOT_EXIST, "topic[%.*s] not exist", TEXT_OF(name));
 		return;
 	}
+	reread_begin(b);
 	buf_put_str(&body, "{\"consumeTimeSpanSet\":[");
 	for (int32_t q = 0; q < t->write_queues; q++)
 		put_span(b, group, t, q, &body);
 	buf_put_str(&body, "]}");
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_time_span))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }
 
 /* ---- 308 */
@@ -393,6 +406,7 @@ adm_correction_offset(struct broker *b, struct conn *c, struct command *cmd)
 	request_id_of(&id, cmd);
 	if (name.n == 0)
 		return;
+	reread_begin(b);
 	groups = json_object();
 	offsets_each_group_of(b->offsets, name, note_name, groups);
 	buf_put_str(&body, "{\"correctionOffsets\":{");
@@ -400,7 +414,10 @@ adm_correction_offset(struct broker *b, struct conn *c, struct command *cmd)
 		put_correction(b, groups, cmd, t, q, &body);
 	buf_put_str(&body, "}}");
 	json_decref(groups);
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_correction_offset))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }
 
 /* ---- 314 */

@@ -9,6 +9,7 @@
 #include "workers/broker/admin.h"
 #include "workers/broker/clients.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/reread.h"
 
 #define RESET_CLIENT_VERSION 28	/* older clients do not know 220 */
 
@@ -178,6 +179,18 @@ find_both(struct reset *r, struct conn *c, const struct request_id *id, struct s
 	return false;
 }
 
+/* Looks at all that the reset will: afterwards that is in memory. */
+static void
+look_at_queues(const struct reset *r)
+{
+	for (int32_t id = 0; id < MAX_OF(r->topic->read_queues, r->topic->write_queues); id++) {
+		struct store_queue *q = queue_of(r, id);
+
+		(void)(q != NULL && queue_min(q) > 0);
+		(void)offset_by_time(r, id);
+	}
+}
+
 void
 adm_reset_offset(struct broker *b, struct conn *c, struct command *cmd)
 {
@@ -194,6 +207,10 @@ adm_reset_offset(struct broker *b, struct conn *c, struct command *cmd)
 		return;
 	}
 	if (!find_both(&r, c, &id, topic))
+		return;
+	reread_begin(b);
+	look_at_queues(&r);
+	if (reread_needed(b, c, cmd, adm_reset_offset))
 		return;
 	log_info("%s resets the offsets of group %.*s for topic %.*s to time %lld", c->peer_text, TEXT_OF(r.group), TEXT_OF(topic),
 	    (long long)r.when);

@@ -8,6 +8,7 @@
 #include "workers/broker/brstats.h"
 #include "workers/broker/daily.h"
 #include "workers/broker/delay.h"
+#include "workers/broker/reread.h"
 #include "workers/broker/timer.h"
 
 #define GIB ((double)(1 << 30))
@@ -194,6 +195,7 @@ adm_runtime_info(struct broker *b, struct conn *c, struct command *cmd)
 	struct buf body = {0};
 
 	request_id_of(&id, cmd);
+	reread_begin(b);
 	buf_put_str(&body, "{\"table\":{");
 	put_identity(b, &body);
 	put_pools(b, &body);
@@ -204,5 +206,8 @@ adm_runtime_info(struct broker *b, struct conn *c, struct command *cmd)
 	put_delays(b, &body);
 	put_timer(b, &body);
 	buf_put_str(&body, "}}");
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_runtime_info))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }

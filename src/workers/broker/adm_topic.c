@@ -10,6 +10,7 @@
 #include "workers/broker/known.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/pop.h"
+#include "workers/broker/reread.h"
 #include "workers/broker/topic_attrs.h"
 
 #define QUEUES_MAX	65536
@@ -293,13 +294,17 @@ adm_topic_stats(struct broker *b, struct conn *c, struct command *cmd)
 		conn_answer(c, &id, RES_TOPIC_NOT_EXIST, "topic[%.*s] not exist", TEXT_OF(name));
 		return;
 	}
+	reread_begin(b);
 	buf_put_str(&body, "{\"offsetTable\":{");
 	for (int32_t q = 0; q < MAX_OF(t->read_queues, t->write_queues); q++)
 		put_queue_stats(b, t, q, &body);
 	buf_put_str(&body, "},\"topicPutTps\":");
 	admin_put_double(&body, brstats_topic_put_tps(b->stats, name));
 	buf_put_char(&body, '}');
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_topic_stats))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }
 
 /* ---- 316 */
@@ -389,7 +394,7 @@ put_filter(struct broker *b, const struct subscription *sub, struct slice group,
 }
 
 static void
-answer_units(struct broker *b, struct conn *c, const struct command *cmd, struct store_queue *q, int64_t from)
+answer_units(struct broker *b, struct conn *c, struct command *cmd, struct store_queue *q, int64_t from)
 {
 	struct slice group = field_get(cmd, "consumerGroup"), topic = queue_topic(q);
 	const struct subscription *sub = clients_known_sub(b->clients, group, topic);
@@ -406,7 +411,10 @@ answer_units(struct broker *b, struct conn *c, const struct command *cmd, struct
 		subscription_put_json(sub, &body);
 	}
 	buf_put_char(&body, '}');
-	answer_buf(c, &id, &body);
+	if (reread_needed(b, c, cmd, adm_topic_queue))
+		buf_free(&body);
+	else
+		answer_buf(c, &id, &body);
 }
 
 void
@@ -415,16 +423,21 @@ adm_topic_queue(struct broker *b, struct conn *c, struct command *cmd)
 	struct slice name = admin_need(c, cmd, "topic");
 	struct topic *t = topic_find(b->topics, name);
 	int32_t queue_id = field_i32(cmd, "queueId", 0);
-	int64_t from = field_i64(cmd, "index", 0);
+	int64_t from = field_i64(cmd, "index", 0), min;
 	struct store_queue *q = t != NULL ? topic_queue(b, t, queue_id) : NULL;
 	struct request_id id;
 
 	request_id_of(&id, cmd);
 	if (name.n == 0)
 		return;
+	reread_begin(b);
+	min = q != NULL ? queue_min(q) : 0;
+	if (reread_needed(b, c, cmd, adm_topic_queue))
+		return;
+	reread_begin(b);
 	if (q == NULL)
 		conn_answer(c, &id, RES_SYSTEM_ERROR, "%d@%.*s is not exist!", queue_id, TEXT_OF(name));
-	else if (from < queue_min(q) || from >= queue_max(q))
+	else if (from < min || from >= queue_max(q))
 		conn_answer(c, &id, RES_SUCCESS, "Index %lld of %d@%.*s is not exist!", (long long)from, queue_id, TEXT_OF(name));
 	else
 		answer_units(b, c, cmd, q, from);

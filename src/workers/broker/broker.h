@@ -38,6 +38,7 @@ struct modes;
 struct offsets;
 struct orderly;
 struct pop;
+struct reread;
 struct sends;
 struct siblings;
 struct slave;
@@ -63,6 +64,7 @@ struct broker {
 	struct orderly	*orderly;
 	struct hold	*hold;		/* pulls that wait for messages */
 	struct cold	*cold;		/* pulls that wait for warm */
+	struct reread	*rereading;	/* the request at hand waited for warm; NULL: it did not */
 	struct sends	*sends;		/* sends of this turn, staged and not yet committed */
 	struct waiters	*waiters;	/* sends that wait for flush or ha */
 	struct siblings	*siblings;	/* what flush and clean are to be told */

@@ -144,7 +144,7 @@ copy_held(const struct pull *p, const struct tag_filter *f)
 	pull_copy(&it->pull, p, (char *)to + codes);
 	it->filter.group = it->pull.group;
 	it->pull.first = false;
-	it->pull.warmed = false;
+	it->pull.asked = 0;
 	return it;
 }
 

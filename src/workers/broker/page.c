@@ -14,6 +14,7 @@
 #include "workers/broker/hold.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/pop.h"
+#include "workers/broker/reread.h"
 #include "workers/broker/role.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/txn.h"
@@ -266,6 +267,7 @@ broker_page_write(struct broker *b)
 	struct page p = {.b = b};
 	struct buf out = {0};
 
+	reread_begin(b);
 	put_node(b, &out);
 	put_topics(&p, &out);
 	put_groups(&p, &out);
@@ -282,6 +284,7 @@ broker_page_write(struct broker *b)
 	adm_put_replication(b, &out);
 	put_store(b, &out);
 	buf_put_char(&out, '}');
+	reread_never_mind(b);
 	if (out.failed || page_publish(b->w->page, buf_slice(&out)) != RC_OK)
 		log_warn("the status page of %zu bytes was not written", out.len);
 	buf_free(&out);

@@ -193,7 +193,7 @@ copy_held(const struct pop_ask *ask, const struct tag_filter *f)
 		memcpy(to, from->codes, codes);
 	pop_ask_copy(&it->ask, ask, (char *)to + codes);
 	it->ask.again = true;
-	it->ask.warmed = false;
+	it->ask.asked = 0;
 	it->ask.asked = 0;
 	return it;
 }

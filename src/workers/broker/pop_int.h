@@ -110,9 +110,6 @@ struct pop_ask { /* slices belong to the frame, or to who keeps the ask */
 	bool order;
 	/* how this pass is to be done */
 	bool again;  /* not the first */
-	bool warmed; /* that queue's range was just read */
-	enum pop_flag warm_flag;
-	int32_t warm_queue;
 	uint8_t asked; /* times that warm was */
 };
 void pop_ask_run(struct pop *p, struct conn *c, const struct request_id *id, const struct pop_ask *ask);

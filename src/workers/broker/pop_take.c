@@ -13,7 +13,7 @@
 
 #define PERCENT      100
 #define PERCENT_STEP 61 /* has no divisor in common with 100: all values come, evenly spread */
-#define ASKS_MAX     3  /* of warm; then the range is read as it is: slow is better than never */
+#define ASKS_MAX     16  /* of warm; then the range is read as it is: slow is better than never */
 
 /* One pass of a request. */
 struct taking {
@@ -111,7 +111,6 @@ is_warm(void *arg, int error)
 	struct waiting *w = arg;
 
 	if (error != ECANCELED && !w->conn->closed && w->pop->state != NULL) {
-		w->ask.warmed = error == 0;
 		pop_ask_run(w->pop, w->conn, &w->id, &w->ask);
 	}
 	conn_unref(&w->conn);
@@ -120,7 +119,7 @@ is_warm(void *arg, int error)
 
 /* True: the request waits for warm, or is refused since too many do. */
 static bool
-go_cold(struct taking *t, const struct get_result *r, enum pop_flag flag, int32_t queue_id)
+go_cold(struct taking *t)
 {
 	struct waiting *w;
 	enum rc rc;
@@ -133,10 +132,8 @@ go_cold(struct taking *t, const struct get_result *r, enum pop_flag flag, int32_
 	w->id = *t->id;
 	pop_ask_copy(&w->ask, t->ask, (char *)(w + 1));
 	w->ask.asked++;
-	w->ask.warm_flag = flag;
-	w->ask.warm_queue = queue_id;
 	conn_ref(w->conn);
-	rc = cold_wait(t->pop->b->cold, r->cold_at, r->cold_len, is_warm, w);
+	rc = cold_wait_list(t->pop->b->cold, store_cold(t->pop->b->store), is_warm, w);
 	if (rc == RC_OK) {
 		count_add(&t->pop->b->w->shm->counters.cold_pulls, 1);
 		return true;
@@ -148,31 +145,24 @@ go_cold(struct taking *t, const struct get_result *r, enum pop_flag flag, int32_
 	return rc == RC_FULL;
 }
 
-static bool
-was_warmed(const struct taking *t, enum pop_flag flag, int32_t queue_id)
-{
-	return t->ask->warmed && t->ask->warm_flag == flag && t->ask->warm_queue == queue_id;
-}
-
 /* False: nothing is to be taken here now. */
 static bool
-read_queue(struct taking *t, struct store_queue *sq, struct pop_queue *q, enum pop_flag flag, struct get_result *r)
+read_queue(struct taking *t, struct store_queue *sq, struct pop_queue *q, struct get_result *r)
 {
 	struct store_filter f = tag_filter_for_store(t->filter);
 	int32_t max = t->ask->max - (int32_t)have(t);
-	bool cold = !was_warmed(t, flag, q->id);
 
-	store_get(t->pop->b->store, sq, q->next, max, &f, cold, r);
+	store_get(t->pop->b->store, sq, q->next, max, &f, true, r);
 	if (r->status == GET_OFFSET_TOO_SMALL || r->status == GET_OFFSET_OVERFLOW_BADLY ||
 	    r->status == GET_OFFSET_FOUND_NULL) {
 		skip_to(t, q, r->next);
-		store_get(t->pop->b->store, sq, q->next, max, &f, cold, r);
+		store_get(t->pop->b->store, sq, q->next, max, &f, true, r);
 	}
 	if (r->status != GET_COLD)
 		return true;
 	if (have(t) > 0)
 		return false; /* the next pop finds it */
-	if (go_cold(t, r, flag, q->id)) {
+	if (go_cold(t)) {
 		t->away = true;
 		return false;
 	}
@@ -276,7 +266,7 @@ take_from(struct taking *t, struct topic *topic, enum pop_flag flag, int32_t que
 		return;
 	if (t->ask->order) /* what is not acked is read again */
 		q->next = offset_get(t->pop->b->offsets, q->sub->group, q->sub->topic, q->id);
-	if ((int32_t)have(t) >= t->ask->max || !is_new(t, q) || is_stopped(t, q) || !read_queue(t, sq, q, flag, &r)) {
+	if ((int32_t)have(t) >= t->ask->max || !is_new(t, q) || is_stopped(t, q) || !read_queue(t, sq, q, &r)) {
 		t->rest += MAX_OF(queue_max(sq) - q->next, 0);
 		return;
 	}

@@ -16,8 +16,7 @@ struct pull { /* slices belong to the frame, or to who holds the pull */
 	int32_t		queue_id, max, sys_flag;
 	/* how this pass is to be done */
 	bool		first;		/* commits the offset; may be held */
-	bool		warmed;		/* the range was just read: do not ask for warm again */
-	uint8_t		asked;		/* how often warm was asked without an answer */
+	uint8_t		asked;		/* how often warm was asked */
 };
 
 /* Answers, or gives it to hold or cold. */

@@ -9,6 +9,7 @@
 #include "workers/broker/answer.h"
 #include "workers/broker/groups.h"
 #include "workers/broker/offsets.h"
+#include "workers/broker/reread.h"
 
 #define TEXT(s) (int)(s).n, (s).p
 
@@ -77,16 +78,21 @@ req_offset_query(struct broker *b, struct conn *c, struct command *cmd)
 	struct place p;
 	struct request_id id;
 	int64_t offset;
+	bool near;
 
 	request_id_of(&id, cmd);
 	if (!read_place(&p, c, cmd, true))
 		return;
 	offset = offset_get(b->offsets, p.group, p.topic, p.queue_id);
+	reread_begin(b);
+	near = offset < 0 && field_bool(cmd, "setZeroIfNotFound", true) && offset_first_is_near(b, find_queue(b, &p));
+	if (reread_needed(b, c, cmd, req_offset_query))
+		return;
 	if (offset >= 0)
 		answer_number(c, &id, "offset", offset);
 	else if (!field_bool(cmd, "setZeroIfNotFound", true))
 		conn_answer(c, &id, RES_QUERY_NOT_FOUND, "Not found, do not set to zero, maybe this group boot first");
-	else if (offset_first_is_near(b, find_queue(b, &p)))
+	else if (near)
 		answer_number(c, &id, "offset", 0);
 	else
 		conn_answer(c, &id, RES_QUERY_NOT_FOUND, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first");
@@ -155,7 +161,7 @@ req_offset_by_time(struct broker *b, struct conn *c, struct command *cmd)
 	struct slice boundary = field_get(cmd, "boundaryType");
 	enum boundary which = boundary.n == 5 && strncasecmp(boundary.p, "upper", 5) == 0 ? BOUNDARY_UPPER : BOUNDARY_LOWER;
 	struct store_queue *q;
-	int64_t when;
+	int64_t when, offset;
 
 	request_id_of(&id, cmd);
 	if (!read_place(&p, c, cmd, false))
@@ -165,7 +171,10 @@ req_offset_by_time(struct broker *b, struct conn *c, struct command *cmd)
 		return;
 	}
 	q = find_queue(b, &p);
-	answer_number(c, &id, "offset", q != NULL ? store_offset_by_time(b->store, q, when, which) : 0);
+	reread_begin(b);
+	offset = q != NULL ? store_offset_by_time(b->store, q, when, which) : 0;
+	if (!reread_needed(b, c, cmd, req_offset_by_time))
+		answer_number(c, &id, "offset", offset);
 }
 
 void
@@ -188,12 +197,16 @@ req_offset_min(struct broker *b, struct conn *c, struct command *cmd)
 	struct place p;
 	struct request_id id;
 	struct store_queue *q;
+	int64_t min;
 
 	request_id_of(&id, cmd);
 	if (!read_place(&p, c, cmd, false))
 		return;
 	q = find_queue(b, &p);
-	answer_number(c, &id, "offset", q != NULL ? queue_min(q) : 0);
+	reread_begin(b);
+	min = q != NULL ? queue_min(q) : 0;
+	if (!reread_needed(b, c, cmd, req_offset_min))
+		answer_number(c, &id, "offset", min);
 }
 
 void
@@ -202,10 +215,14 @@ req_offset_earliest(struct broker *b, struct conn *c, struct command *cmd)
 	struct place p;
 	struct request_id id;
 	struct store_queue *q;
+	int64_t ms;
 
 	request_id_of(&id, cmd);
 	if (!read_place(&p, c, cmd, false))
 		return;
 	q = find_queue(b, &p);
-	answer_number(c, &id, "timestamp", q != NULL ? store_time_at(b->store, q, queue_min(q)) : -1);
+	reread_begin(b);
+	ms = q != NULL ? store_time_at(b->store, q, queue_min(q)) : -1;
+	if (!reread_needed(b, c, cmd, req_offset_earliest))
+		answer_number(c, &id, "timestamp", ms);
 }

@@ -495,9 +495,9 @@ answer_reset(struct pass *s, struct store_queue *q)
 
 /* True: the pull waits for warm, or is refused since too many do. */
 static bool
-go_cold(struct pass *s, const struct get_result *r)
+go_cold(struct pass *s)
 {
-	enum rc rc = cold_add(s->b->cold, s->c, s->id, s->p, r->cold_at, r->cold_len);
+	enum rc rc = cold_add(s->b->cold, s->c, s->id, s->p, store_cold(s->b->store));
 
 	if (rc == RC_FULL)
 		conn_answer(s->c, s->id, RES_SYSTEM_BUSY, "[OVERLOAD]system busy, start flow control for a while");
@@ -524,9 +524,9 @@ read_queue(struct pass *s)
 	if (answer_reset(s, q))
 		return;
 	r.ranges = 0;
-	store_get(s->b->store, q, s->p->offset, s->p->max, &f, !s->p->warmed, &r);
+	store_get(s->b->store, q, s->p->offset, s->p->max, &f, true, &r);
 	if (UNLIKELY(r.status == GET_COLD)) {
-		if (go_cold(s, &r))
+		if (go_cold(s))
 			return;
 		store_get(s->b->store, q, s->p->offset, s->p->max, &f, false, &r);
 	}

@@ -4,6 +4,7 @@
  * Runs in:    the broker process.
  */
 #include "workers/broker/broker.h"
+#include "workers/broker/reread.h"
 
 #define BODY_MAX (8u << 20) /* of one answer; a frame holds 16 MiB */
 
@@ -68,9 +69,12 @@ req_query(struct broker *b, struct conn *c, struct command *cmd)
 		max = b->conf->defaultQueryMaxNum;
 	max = MIN_OF(max, MIN_OF(b->conf->maxMsgsNumBatch, QUERY_MAX));
 	request_id_of(&id, cmd);
+	reread_begin(b);
 	if (max > 0)
 		store_query(b->store, topic, key, max, begin, end, &r);
 	read_records(b, &r, &found);
+	if (reread_needed(b, c, cmd, req_query))
+		return;
 	answer_query(c, &id, &r, &found);
 }
 
@@ -81,11 +85,16 @@ req_view(struct broker *b, struct conn *c, struct command *cmd)
 	struct slice record;
 	struct frame_out f;
 	int64_t offset;
+	enum rc rc;
 
 	if (field_need_i64(cmd, "offset", &offset) != RC_OK)
 		return broker_bad_field(c, cmd, "offset");
 	request_id_of(&id, cmd);
-	if (store_record_at(b->store, offset, &record) != RC_OK) {
+	reread_begin(b);
+	rc = store_record_at(b->store, offset, &record);
+	if (reread_needed(b, c, cmd, req_view))
+		return;
+	if (rc != RC_OK) {
 		conn_answer(c, &id, RES_SYSTEM_ERROR, "can not find message by the offset, %lld", (long long)offset);
 		return;
 	}

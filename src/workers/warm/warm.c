@@ -1,5 +1,6 @@
 /*
- * warm: reads ranges of the log, so that the broker finds them in the page cache and its loop never waits for the disk.
+ * warm: reads ranges of the log and of queue and index files, so that the broker finds them in the page cache and its loop
+ * never waits for the disk.
  *
  * Runs in:    the warm process, one per broker node.
  * Owns:       shm warm.*.       Reads: files of the log.
@@ -30,6 +31,9 @@
 
 struct request {
 	int64_t	id, at, left;
+	bool	of_file;	/* of a queue or index file; else of the log */
+	int	fd;		/* of that file; -1 if it could not be opened */
+	int	err;		/* why not */
 };
 
 struct open_segment {
@@ -125,13 +129,15 @@ announce(struct warm *m, int64_t at, int64_t n)
 static int
 read_some(struct warm *m, struct request *r)
 {
-	int64_t from = segs_start(&m->log, r->at), n = MIN_OF(bytes_in_segment(m, r->at, r->left), (int64_t)WARM_STEP);
-	int fd = segment_fd(m, from);
+	int64_t from = r->of_file ? 0 : segs_start(&m->log, r->at), n = r->left;
+	int fd = r->of_file ? r->fd : segment_fd(m, from);
 	ssize_t got;
 
 	if (fd < 0)
-		return errno;
-	got = pread(fd, m->scratch, (size_t)n, (off_t)(r->at - from));
+		return r->of_file ? r->err : errno;
+	if (!r->of_file)
+		n = bytes_in_segment(m, r->at, n);
+	got = pread(fd, m->scratch, (size_t)MIN_OF(n, (int64_t)WARM_STEP), (off_t)(r->at - from));
 	if (got < 0)
 		return errno;
 	if (got == 0)
@@ -161,6 +167,8 @@ add_request(struct warm *m, const struct request *r)
 static void
 pop_request(struct warm *m)
 {
+	if (m->queue[m->first].of_file && m->queue[m->first].fd >= 0)
+		close(m->queue[m->first].fd);
 	m->first++;
 	m->count--;
 	if (m->count == 0) {
@@ -215,20 +223,33 @@ work(struct ev_loop *loop, ev_idle *idle, int events)
 /* ---- the worker's life */
 
 static void
+open_file(struct request *r, const char *path)
+{
+	r->of_file = true;
+	r->fd = open(path, O_RDONLY | O_CLOEXEC);
+	r->err = errno;
+}
+
+static void
 on_peer(struct worker *w, enum role from, struct ipc_msg *msg)
 {
 	struct warm *m = w->state;
-	struct request r;
+	struct request r = {.fd = -1};
 
-	ensure(from == WORKER_BROKER && msg->type == IPC_BROKER_WARM_RANGE);
+	ensure(from == WORKER_BROKER && (msg->type == IPC_BROKER_WARM_RANGE || msg->type == IPC_BROKER_WARM_FILE));
 	r.id = ipc_i64(msg);
+	if (msg->type == IPC_BROKER_WARM_FILE)
+		open_file(&r, ipc_str(msg));
 	r.at = ipc_i64(msg);
 	r.left = ipc_i64(msg);
 	ipc_end(msg);
 	ensure(r.at >= 0 && r.left >= 0);
 	r.left = MIN_OF(r.left, (int64_t)WARM_MAX);
 	count_add(&w->shm->warm.asked, 1);
-	announce(m, r.at, r.left);
+	if (!r.of_file)
+		announce(m, r.at, r.left);
+	else if (r.fd >= 0)
+		(void)posix_fadvise(r.fd, (off_t)r.at, (off_t)r.left, POSIX_FADV_WILLNEED);
 	add_request(m, &r);
 	if (!ev_is_active(&m->retry))
 		ev_idle_start(w->loop, &m->busy);
@@ -255,6 +276,8 @@ warm_free(struct warm *m)
 	for (int i = 0; i < WARM_FDS; i++)
 		if (m->open[i].fd >= 0)
 			close(m->open[i].fd);
+	while (m->count > 0)
+		pop_request(m);
 	segs_free(&m->log);
 	free(m->queue);
 	free(m->scratch);
