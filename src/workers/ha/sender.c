@@ -164,18 +164,18 @@ has_output(const struct peer *p)
 }
 
 static void
-put_head(struct peer *p, int32_t bytes)
+put_head(struct peer *p, struct slice data)
 {
 	const struct node_shm *shm = p->h->w->shm;
 	struct head head = {.at = p->at,
-			    .bytes = bytes,
+			    .bytes = (int32_t)data.n,
 			    .epoch = p->h->epoch,
 			    .replicated = pos_read(&shm->ha.replicated),
 			    .max = pos_read(&shm->broker.appended)};
 	char *out = buf_room(&p->put, HEAD_OURS_BYTES);
 
 	ensure(out != NULL);
-	p->put.len += head_put(out, &head, p->ours);
+	p->put.len += head_put(out, &head, p->ours, data);
 }
 
 static int64_t
@@ -186,24 +186,39 @@ frame_max(const struct ha *h, bool ours)
 	return h->conf->haFlowControlEnable ? MIN_OF(n, h->flow_left) : n;
 }
 
-/* Begins a frame with what was appended since the last one. False: there is nothing to send, or it may not be sent now.
- */
-static bool
-begin_frame(struct peer *p)
+/* How many bytes the next frame has: up to the end of the file, what was appended, and what may be sent now. */
+static int64_t
+frame_bytes(const struct peer *p)
 {
-	struct ha *h = p->h;
+	const struct ha *h = p->h;
 	int64_t end = segs_start(&h->log.segs, p->at) + h->segment_bytes;
 	int64_t n = MIN_OF(pos_read(&h->w->shm->broker.appended), end) - p->at;
 
-	n = MIN_OF(n, frame_max(h, p->ours));
-	if (p->state != PEER_FED || p->below || n <= 0)
-		return false;
-	put_head(p, (int32_t)n);
+	return p->state == PEER_FED && !p->below ? MIN_OF(n, frame_max(h, p->ours)) : 0;
+}
+
+/* Begins a frame with what was appended since the last one. RC_AGAIN: there is nothing to send now. RC_CLOSED: p is
+ * gone. */
+static enum rc
+begin_frame(struct peer *p)
+{
+	int64_t n = frame_bytes(p);
+	const struct halog_slot *s;
+	struct err e;
+
+	if (n <= 0)
+		return RC_AGAIN;
+	s = halog_at(&p->h->log, p->at, &e);
+	if (s == NULL) {
+		lose(p, "what it needs next has been removed: %s", e.text);
+		return RC_CLOSED;
+	}
+	put_head(p, (struct slice){s->map + (p->at - s->from), (size_t)n});
 	p->data_at = p->at;
 	p->data_left = n;
 	p->at += n;
-	h->flow_left -= n;
-	return true;
+	p->h->flow_left -= n;
+	return RC_OK;
 }
 
 static void
@@ -268,17 +283,18 @@ static bool
 push(struct peer *p)
 {
 	int64_t budget = PUSH_STEP;
+	enum rc rc = RC_OK;
+	ssize_t n = 1;
 
-	while (budget > 0 && (has_output(p) || begin_frame(p))) {
-		ssize_t n = put_some(p);
-
+	while (budget > 0 && n > 0 && (has_output(p) || (rc = begin_frame(p)) == RC_OK)) {
+		n = put_some(p);
 		if (n < 0)
 			return false;
-		if (n == 0)
-			break;
 		budget -= n;
-		p->sent_ms = clock_mono_ms();
+		p->sent_ms = n > 0 ? clock_mono_ms() : p->sent_ms;
 	}
+	if (rc == RC_CLOSED)
+		return false;
 	want_out(p, has_output(p) || budget <= 0);
 	if (p->state != PEER_LEAVING || has_output(p))
 		return true;
@@ -301,6 +317,8 @@ sender_push_all(struct ha *h)
 		if (p->state == PEER_FED && !ev_is_active(&p->out))
 			(void)push(p);
 	}
+	if (h->role == ROLE_SYNC_MASTER && h->quorum.needed <= 1)
+		sender_count(h); /* our own copy is enough now: no acknowledgement will come that says so */
 }
 
 /* ---- first words */
@@ -536,7 +554,7 @@ static void
 beat(struct peer *p, int64_t now_ms)
 {
 	if (p->state == PEER_FED && !has_output(p) && now_ms - p->sent_ms >= ha_beat_ms(p->h, p->ours))
-		put_head(p, 0);
+		put_head(p, SLICE_NONE);
 }
 
 void
