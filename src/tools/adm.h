@@ -143,6 +143,7 @@ enum rc	cmd_update_broker_config(struct adm *a);
 enum rc	cmd_send_message(struct adm *a);
 enum rc	cmd_consume_message(struct adm *a);
 enum rc	cmd_query_msg_by_id(struct adm *a);
+enum rc	cmd_query_msg_by_key(struct adm *a);
 /* cmd_topic.c, for deleteSubGroup. */
 enum rc	topic_delete(struct adm *a, const char *cluster, const char *topic) MUST_CHECK;
 

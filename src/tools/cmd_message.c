@@ -1,7 +1,8 @@
 /*
- * cmd_message: consumeMessage, queryMsgById.
+ * cmd_message: consumeMessage, queryMsgById, queryMsgByKey.
  */
 #include "common/clock.h"
+#include "common/str.h"
 #include "tools/adm_message.h"
 
 #define PULL_BATCH      32
@@ -162,24 +163,11 @@ out:
 	return rc;
 }
 
-/* All messages of an answer's body. */
-static void
-add_messages(json_t *found, struct slice body, const char *broker, const char *unique)
-{
-	struct message m;
-
-	while (message_decode(&m, body.p, body.n, false) == RC_OK) {
-		if (unique == NULL || slice_is(props_get(m.props[0], "UNIQ_KEY"), unique))
-			json_array_append_new(found, adm_message_json(&m, broker));
-		body.p += m.size;
-		body.n -= m.size;
-	}
-}
-
 static enum rc
 by_offset_id(struct adm *a, const struct adm_broker *b, int64_t physical, json_t *found)
 {
 	struct ask *k = adm_begin(a, b->address, REQ_VIEW_MESSAGE_BY_ID);
+	struct message m;
 	enum rc rc;
 
 	if (k == NULL)
@@ -187,13 +175,43 @@ by_offset_id(struct adm *a, const struct adm_broker *b, int64_t physical, json_t
 	frame_field_i64(&k->f, "offset", physical);
 	frame_field(&k->f, "topic", slice_of(adm_value(a, 't')));
 	rc = adm_end(a, k, SLICE_NONE);
-	if (rc == RC_OK)
-		add_messages(found, k->answer.body, b->name, NULL);
+	if (rc == RC_OK && message_decode(&m, k->answer.body.p, k->answer.body.n, false) == RC_OK)
+		json_array_append_new(found, adm_message_json(&m, b->name));
 	return rc;
 }
 
+/* What a question to the index asks for. */
+struct key_query {
+	const char	*key, *unique; /* unique: only messages with that unique key; NULL: any with the key */
+	int64_t		 most, begin_ms, end_ms;
+};
+
+/* A hash may have brought messages of other keys. */
+static bool
+has_key(const struct message *m, const struct key_query *q)
+{
+	struct slice rest = props_get(m->props[0], "KEYS"), word;
+
+	if (q->unique != NULL)
+		return slice_is(props_get(m->props[0], "UNIQ_KEY"), q->unique);
+	while (rest.n > 0 && str_next(&rest, ' ', &word))
+		if (slice_is(word, q->key))
+			return true;
+	return false;
+}
+
+static void
+add_matching(json_t *found, struct slice body, const char *broker, const struct key_query *q)
+{
+	struct message m;
+
+	for (; message_decode(&m, body.p, body.n, false) == RC_OK; body.p += m.size, body.n -= m.size)
+		if (has_key(&m, q))
+			json_array_append_new(found, adm_message_json(&m, broker));
+}
+
 static enum rc
-by_unique_id(struct adm *a, const char *id, json_t *found)
+query_brokers(struct adm *a, const struct key_query *q, json_t *found)
 {
 	struct adm_brokers brokers;
 	enum rc rc = adm_brokers_of_topic(a, adm_value(a, 't'), &brokers), one;
@@ -203,15 +221,15 @@ by_unique_id(struct adm *a, const char *id, json_t *found)
 
 		if (k) {
 			frame_field(&k->f, "topic", slice_of(adm_value(a, 't')));
-			frame_field(&k->f, "key", slice_of(id));
-			frame_field_i64(&k->f, "maxNum", 32);
-			frame_field_i64(&k->f, "beginTimestamp", 0);
-			frame_field_i64(&k->f, "endTimestamp", INT64_MAX);
-			frame_field(&k->f, "_UNIQUE_KEY_QUERY", SLICE_LIT("true"));
+			frame_field(&k->f, "key", slice_of(q->key));
+			frame_field_i64(&k->f, "maxNum", q->most);
+			frame_field_i64(&k->f, "beginTimestamp", q->begin_ms);
+			frame_field_i64(&k->f, "endTimestamp", q->end_ms);
+			frame_field(&k->f, "_UNIQUE_KEY_QUERY", q->unique != NULL ? SLICE_LIT("true") : SLICE_LIT("false"));
 		}
 		one = adm_end(a, k, SLICE_NONE);
 		if (one == RC_OK)
-			add_messages(found, k->answer.body, brokers.v[i].name, id);
+			add_matching(found, k->answer.body, brokers.v[i].name, q);
 		else if (one != RC_NOTFOUND)
 			adm_failed(a, brokers.v[i].name);
 	}
@@ -243,7 +261,8 @@ query_one(struct adm *a, const struct adm_brokers *all, const char *id, json_t *
 
 	if (message_id_parse(slice_of(id), &host, &physical) == RC_OK)
 		b = broker_of_id(all, &host);
-	rc = b ? by_offset_id(a, b, physical, found) : by_unique_id(a, id, found);
+	rc = b ? by_offset_id(a, b, physical, found)
+	       : query_brokers(a, &(struct key_query){id, id, 32, 0, INT64_MAX}, found);
 	if (rc == RC_OK && json_array_size(found) == before) {
 		err_set(&a->e, "no message has the id %s", id);
 		return RC_NOTFOUND;
@@ -266,6 +285,26 @@ cmd_query_msg_by_id(struct adm *a)
 	free(ids);
 	if (rc == RC_OK)
 		adm_messages(a, found, adm_message_long);
+	else
+		json_decref(found);
+	return rc;
+}
+
+enum rc
+cmd_query_msg_by_key(struct adm *a)
+{
+	struct key_query q = {.key = adm_value(a, 'k')};
+	json_t *found = json_array();
+	enum rc rc = adm_number(a, 'm', 64, 1, 64, &q.most);
+
+	if (rc == RC_OK)
+		rc = adm_time(a, 'b', 0, &q.begin_ms);
+	if (rc == RC_OK)
+		rc = adm_time(a, 'e', INT64_MAX, &q.end_ms);
+	if (rc == RC_OK)
+		rc = query_brokers(a, &q, found);
+	if (rc == RC_OK)
+		adm_messages(a, found, adm_message_line);
 	else
 		json_decref(found);
 	return rc;

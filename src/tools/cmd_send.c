@@ -1,14 +1,14 @@
 /*
  * cmd_send: sendMessage.
  */
-#include <unistd.h>
+#include <stdio.h>
 
 #include "common/clock.h"
+#include "common/str.h"
 #include "tools/adm_message.h"
 
 /* Queues that we ask for when the topic is made by our message: the original's clients ask for as many. */
 #define NEW_TOPIC_QUEUES 4
-#define ROUTE_WAIT_MS	 3000
 
 static void
 put_send(struct adm *a, struct ask *k, const struct adm_queue *q, struct slice props)
@@ -45,10 +45,29 @@ send_result(int code)
 	}
 }
 
+/* --property NAME=VALUE,.. */
+static enum rc
+put_properties(struct adm *a, struct buf *props)
+{
+	struct slice rest = slice_of(adm_value(a, 'P')), pair;
+	char name[128];
+
+	while (rest.n > 0 && str_next(&rest, ',', &pair)) {
+		const char *eq = memchr(pair.p, '=', pair.n);
+		size_t n = eq != NULL ? (size_t)(eq - pair.p) : 0;
+
+		if (n == 0 || n >= sizeof(name) || n + 1 == pair.n)
+			return adm_misused(a, "--property takes NAME=VALUE,NAME=VALUE.., not '%.*s'", (int)pair.n, pair.p);
+		snprintf(name, sizeof(name), "%.*s", (int)n, pair.p);
+		props_put(props, name, (struct slice){eq + 1, pair.n - n - 1});
+	}
+	return RC_OK;
+}
+
 /* Three answers besides success say that the message is there, but not as safe as wanted: they are a result, not a
  * failure. */
 static enum rc
-send_to(struct adm *a, const struct adm_queue *q)
+send_to(struct adm *a, const struct adm_queue *q, struct slice more)
 {
 	static const struct adm_col cols[] = {{"broker", "#Broker Name", false},
 					      {"queue", "#QID", false},
@@ -69,6 +88,7 @@ send_to(struct adm *a, const struct adm_queue *q)
 		props_put(&props, "KEYS", slice_of(adm_value(a, 'k')));
 	if (adm_value(a, 'c'))
 		props_put(&props, "TAGS", slice_of(adm_value(a, 'c')));
+	buf_put_slice(&props, more);
 	put_send(a, k, q, buf_slice(&props));
 	buf_free(&props);
 	rc = adm_end(a, k, slice_of(adm_value(a, 'p')));
@@ -94,35 +114,20 @@ keep_first_queues(struct adm_queues *q)
 	return kept > 0 ? RC_OK : RC_NOTFOUND;
 }
 
-/* The broker registers a topic that it made some milliseconds later: what is run next shall find it. */
-static void
-wait_for_route(struct adm *a)
-{
-	int64_t end = clock_mono_ms() + ROUTE_WAIT_MS;
-	enum rc rc = RC_NOTFOUND;
-
-	while (rc != RC_OK && clock_mono_ms() < end) {
-		struct adm_queues q;
-		json_t *route;
-
-		rc = adm_find_queues(a, adm_value(a, 't'), 2, &q, &route);
-		adm_queues_free(&q);
-		json_decref(route);
-		if (rc != RC_OK)
-			usleep(5000);
-	}
-}
-
 enum rc
 cmd_send_message(struct adm *a)
 {
+	struct buf props = {0};
 	struct adm_queues q;
 	json_t *route;
-	bool made = false;
 	enum rc rc;
 
 	if (adm_value(a, 'i') && adm_value(a, 'b') == NULL) {
 		return adm_misused(a, "-i (a queue) needs -b (its broker's name)");
+	}
+	if (adm_value(a, 'P') && (rc = put_properties(a, &props)) != RC_OK) {
+		buf_free(&props);
+		return rc;
 	}
 	rc = adm_find_queues(a, adm_value(a, 't'), 2, &q, &route);
 	if (rc == RC_NOTFOUND && route == NULL) {
@@ -131,15 +136,13 @@ cmd_send_message(struct adm *a)
 		rc = adm_find_queues(a, "TBW102", 2, &q, &route);
 		if (rc == RC_OK)
 			rc = keep_first_queues(&q);
-		made = rc == RC_OK;
 		if (rc == RC_NOTFOUND)
 			err_set(&a->e, "there is no topic %s, and brokers do not make topics by themselves",
 				adm_value(a, 't'));
 	}
 	if (rc == RC_OK)
-		rc = send_to(a, &q.v[(uint64_t)clock_mono_us() % q.n]);
-	if (rc == RC_OK && made)
-		wait_for_route(a);
+		rc = send_to(a, &q.v[(uint64_t)clock_mono_us() % q.n], buf_slice(&props));
+	buf_free(&props);
 	adm_queues_free(&q);
 	json_decref(route);
 	return rc;

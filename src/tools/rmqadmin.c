@@ -94,6 +94,7 @@ static const struct adm_opt opts_send[] = {TOPIC,
 					   {'c', "tags", "text", false, "tag"},
 					   {'b', "broker", "name", false, "to the broker of this name"},
 					   {'i', "qid", "id", false, "to this queue"},
+					   {'P', "property", "name=value,..", false, "properties: DELAY=3, TIMER_DELAY_SEC=5, your own"},
 					   END};
 static const struct adm_opt opts_consume[] = {TOPIC,
 					      {'b', "brokerName", "name", false, "from the broker of this name"},
@@ -106,6 +107,13 @@ static const struct adm_opt opts_consume[] = {TOPIC,
 					      END};
 static const struct adm_opt opts_query[] = {
     TOPIC, {'i', "msgId", "ids", true, "message ids, unique or offset ids, separated by commas"}, END};
+
+static const struct adm_opt opts_query_key[] = {TOPIC,
+						{'k', "msgKey", "key", true, "one of its keys"},
+						{'m', "maxNum", "n", false, "at most so many of each broker (64)"},
+						{'b', "beginTimestamp", "time", false, "stored at this time or later"},
+						{'e', "endTimestamp", "time", false, "stored before this time"},
+						END};
 
 static const struct adm_cmd commands[] = {
     {"clusterList", cmd_cluster_list, "Lists the brokers with their load.", opts_cluster_list},
@@ -128,6 +136,7 @@ static const struct adm_cmd commands[] = {
     {"sendMessage", cmd_send_message, "Sends one message.", opts_send},
     {"consumeMessage", cmd_consume_message, "Shows messages without changing any group's offsets.", opts_consume},
     {"queryMsgById", cmd_query_msg_by_id, "Shows the messages of these ids.", opts_query},
+    {"queryMsgByKey", cmd_query_msg_by_key, "Shows the messages with this key.", opts_query_key},
 };
 
 static const struct adm_cmd *

@@ -104,5 +104,22 @@ class Admin(unittest.TestCase):
         self.assertIn("usage:", self.run_admin("help"))
 
 
+    def test_messages_are_sent_with_properties_and_found_by_key(self):
+        self.make_topic("adm-keys", 1)
+        for i in range(3):
+            self.run_admin("sendMessage", "-t", "adm-keys", "-p", f"m{i}", "-k", f"k{i} all", "--property", f"colour=red,size={i}")
+        found = until("all are in the index", lambda: (lambda f: len(f) == 3 and f)(self.ask("queryMsgByKey", "-t", "adm-keys", "-k", "all")))
+        self.assertEqual(sorted((m["body"], m["properties"]["colour"], m["properties"]["size"]) for m in found),
+                         [(f"m{i}", "red", str(i)) for i in range(3)])
+        (one,) = self.ask("queryMsgByKey", "-t", "adm-keys", "-k", "k1")
+        self.assertEqual(one["body"], "m1")
+        self.assertEqual(self.ask("queryMsgByKey", "-t", "adm-keys", "-k", "k1", "-e", str(one["storeTimestamp"] - 5000)), [])
+        self.assertEqual(len(self.ask("queryMsgByKey", "-t", "adm-keys", "-k", "all", "-m", "2")), 2)
+        self.assertEqual(self.ask("queryMsgById", "-t", "adm-keys", "-i", one["msgId"])[0]["body"], "m1")
+        self.run_admin("sendMessage", "-t", "adm-keys", "-p", "x", "--property", "novalue=", status=2)
+        self.run_admin("sendMessage", "-t", "adm-keys", "-p", "later", "--property", "TIMER_DELAY_MS=50")
+        until("the timer message has come", lambda: "later" in self.run_admin("consumeMessage", "-t", "adm-keys"))
+
+
 if __name__ == "__main__":
     unittest.main()
