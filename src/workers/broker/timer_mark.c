@@ -231,6 +231,13 @@ read_originals(struct timer_mark *m, const char *page)
 	m->original = true;
 	m->saved.done_ms = get64(page, OFF_READ_MS);
 	m->saved.read_to = get64(page, OFF_QUEUE);
+	m->saved.low = 0;
+}
+
+static void
+begin_as_original(struct timer_mark *m)
+{
+	m->scan_at = log_end(m);
 	log_info(
 	    "%s is of another broker: timer messages that it had read and that were due at %lld count as delivered",
 	    cfgfile_path(m->file), (long long)m->saved.done_ms);
@@ -267,7 +274,7 @@ timer_mark_begin(struct timer_mark *m)
 	if (m->ours)
 		set_scan(m);
 	else if (m->original)
-		m->scan_at = log_end(m);
+		begin_as_original(m);
 	else
 		begin_without(m);
 }
