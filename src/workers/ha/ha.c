@@ -216,7 +216,8 @@ on_second(struct worker *w)
 	sender_second(h);
 	if (h->rx != NULL)
 		receiver_second(h->rx);
-	if (worker_page_wanted(w))
+	/* The broker reads it, too, when an operator asks it for its slaves. */
+	if (worker_page_wanted(w) || h->peers != NULL || h->rx != NULL)
 		ha_page_write(h);
 }
 
