@@ -21,6 +21,7 @@
 
 #define FILE_MODE 0644
 #define HEAD_UNITS 204 /* read at once when a file is looked at: about one page */
+#define PAGE	   4096
 
 void
 cqueue_init(struct store_queue *q)
@@ -497,6 +498,7 @@ cqueue_load(struct cq_files *f, struct store_queue *q, int dirfd, struct err *e)
 	q->min = q->file_first / CQ_UNIT;
 	q->next = q->max;
 	find_max_physical(f, q);
+	q->emptied = q->max_physical == 0;
 	return rc;
 }
 
@@ -615,19 +617,49 @@ warn_order(const struct store_queue *q, const struct cq_unit *u, int64_t at)
 		    ", it becomes %" PRId64, q->id, q->topic->name, u->physical, u->offset, at);
 }
 
+/*
+ * A power cut may have taken a queue's first file and left a later one, which has nothing that counts. All its units are made
+ * again then, from the log: as if there were no files.
+ */
+static enum rc
+begin_again(struct cq_files *f, struct store_queue *q, struct err *e)
+{
+	enum rc rc = remove_files_behind(f, q, q->file_first - f->file_bytes, e);
+
+	if (rc != RC_OK)
+		return rc;
+	q->file_first = q->file_last = CQ_NONE;
+	q->max = q->min = q->next = q->tail_from = q->stale_to = 0;
+	q->min_for = CQ_NONE;
+	return RC_OK;
+}
+
+static enum rc
+begin_right(struct cq_files *f, struct store_queue *q, int64_t offset, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (UNLIKELY(q->emptied) && q->file_first != CQ_NONE && offset < q->max)
+		rc = begin_again(f, q, e);
+	q->emptied = false;
+	if (rc == RC_OK && q->file_last == CQ_NONE && q->max == 0 && offset != 0)
+		rc = begin_at(f, q, offset, e);
+	return rc;
+}
+
 enum rc
 cqueue_append(struct cq_files *f, struct store_queue *q, const struct cq_unit *u, size_t n, struct err *e)
 {
 	char units[CQ_APPEND_MAX * CQ_UNIT];
 	size_t taken = 0;
+	enum rc rc;
 
 	ensure(n <= CQ_APPEND_MAX);
-	if (n > 0 && q->file_last == CQ_NONE && q->max == 0 && u[0].offset != 0) {
-		enum rc rc = begin_at(f, q, u[0].offset, e);
-
-		if (rc != RC_OK)
-			return rc;
-	}
+	if (n == 0)
+		return RC_OK;
+	rc = begin_right(f, q, u[0].offset, e);
+	if (rc != RC_OK)
+		return rc;
 	for (size_t i = 0; i < n; i++) {
 		int64_t at = q->max + (int64_t)taken;
 
@@ -642,22 +674,86 @@ cqueue_append(struct cq_files *f, struct store_queue *q, const struct cq_unit *u
 
 /* ---- recovery */
 
-enum rc
-cqueue_cut(struct cq_files *f, struct store_queue *q, int64_t physical, struct err *e)
+static enum rc
+cut_at(struct cq_files *f, struct store_queue *q, int64_t max, int64_t stale_to, struct err *e)
 {
-	int64_t first = q->file_first / CQ_UNIT, max;
-
-	if (q->file_first == CQ_NONE || q->max_physical <= physical)
-		return RC_OK;
-	max = first_at_or_behind(f, q, first, q->max, physical);
-	q->stale_to = MAX_OF(q->stale_to, q->max);
+	q->stale_to = MAX_OF(q->stale_to, stale_to);
 	q->max = q->next = q->tail_from = max;
 	q->min = MIN_OF(q->min, max);
 	q->min_for = CQ_NONE;
 	free(q->tail);
 	q->tail = NULL;
 	find_max_physical(f, q);
+	q->emptied = q->max_physical == 0;
 	return remove_files_behind(f, q, MAX_OF(file_of(f, max), q->file_first), e);
+}
+
+enum rc
+cqueue_cut(struct cq_files *f, struct store_queue *q, int64_t physical, struct err *e)
+{
+	if (q->file_first == CQ_NONE || q->max_physical <= physical)
+		return RC_OK;
+	return cut_at(f, q, first_at_or_behind(f, q, q->file_first / CQ_UNIT, q->max, physical), q->max, e);
+}
+
+/* The first of the units just before `max` that cannot stand there: places must rise and lie below `physical`. max: all can. */
+static int64_t
+first_out_of_order(struct cq_files *f, struct store_queue *q, int64_t max, int64_t physical)
+{
+	int64_t from = MAX_OF(q->file_first / CQ_UNIT, max - HEAD_UNITS), last = -1;
+
+	for (int64_t i = from; i < max; i++) {
+		struct cq_unit u;
+
+		if (!cqueue_unit(f, q, i, &u) || !is_good(&u) || (!is_blank(&u) && (u.physical <= last || u.physical >= physical)))
+			return i;
+		last = is_blank(&u) ? -1 : u.physical;
+	}
+	return max;
+}
+
+enum rc
+cqueue_distrust(struct cq_files *f, struct store_queue *q, int64_t physical, struct err *e)
+{
+	int64_t max = q->max, good;
+
+	if (q->file_first == CQ_NONE)
+		return RC_OK;
+	for (;;) {
+		max = first_at_or_behind(f, q, q->file_first / CQ_UNIT, max, physical);
+		good = first_out_of_order(f, q, max, physical);
+		if (good == max)
+			return cut_at(f, q, max, (file_of(f, max) + f->file_bytes) / CQ_UNIT, e);
+		max = good;
+	}
+}
+
+/* Is there anything but zeros from `at` on? Looks at the rest of its page and for further data. */
+static bool
+has_stale(const struct cq_open *o, int64_t at)
+{
+	char rest[PAGE];
+	int64_t page_end = (at - o->from) / PAGE * PAGE + PAGE;
+	ssize_t n = pread(o->fd, rest, (size_t)(page_end - (at - o->from)), (off_t)(at - o->from));
+
+	for (ssize_t i = 0; i < n; i++)
+		if (rest[i] != 0)
+			return true;
+	return n < 0 || lseek(o->fd, (off_t)page_end, SEEK_DATA) >= 0 || errno != ENXIO;
+}
+
+static enum rc
+zero_units(struct cq_files *f, struct store_queue *q, struct cq_open *o, int64_t at, int64_t to, struct err *e)
+{
+	char *zeros;
+	enum rc rc;
+
+	if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at - o->from), (off_t)(to - at)) == 0)
+		return RC_OK;
+	zeros = xcalloc(1, (size_t)(to - at));
+	rc = write_at(f, q, o, zeros, (size_t)(to - at), at, e);
+	free(zeros);
+	return rc;
 }
 
 enum rc
@@ -666,18 +762,17 @@ cqueue_clear(struct cq_files *f, struct store_queue *q, struct err *e)
 	int64_t from = file_of(f, q->max), to = MIN_OF(q->stale_to * CQ_UNIT, from + f->file_bytes);
 	int64_t at = q->max * CQ_UNIT;
 	struct cq_open *o;
-	char *zeros;
 	enum rc rc;
 
 	q->stale_to = 0;
-	if (at >= to || from > q->file_last)
+	if (at >= to || q->file_last == CQ_NONE || from > q->file_last)
 		return RC_OK;
 	rc = open_for_append(f, q, from, &o, e);
-	if (rc != RC_OK)
+	if (rc != RC_OK || !has_stale(o, at))
 		return rc;
-	zeros = xcalloc(1, (size_t)(to - at));
-	rc = write_at(f, q, o, zeros, (size_t)(to - at), at, e);
-	free(zeros);
+	rc = zero_units(f, q, o, at, to, e);
+	if (rc == RC_OK && q->dirty_from == CQ_NONE)
+		q->dirty_from = from;
 	return rc;
 }
 

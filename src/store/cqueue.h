@@ -64,6 +64,7 @@ struct store_queue {
 	int64_t			 max_physical;	/* end of the last unit's record: what lies below is built */
 	int64_t			 file_first, file_last; /* starts in bytes; CQ_NONE: no file */
 	int64_t			 stale_to;	/* recovery: units up to here may still stand behind max */
+	bool			 emptied;	/* recovery: no unit was left, the queue may begin earlier than its files say */
 	struct cq_open		*opened[2];	/* the last file, any other file */
 	char			*tail;		/* units [tail_from, max), at (offset % CQ_TAIL_UNITS) */
 	int64_t			 tail_from;
@@ -108,8 +109,14 @@ size_t	cqueue_read(struct cq_files *f, struct store_queue *q, int64_t offset, si
 bool	cqueue_unit(struct cq_files *f, struct store_queue *q, int64_t offset, struct cq_unit *u);
 /* Brings min in step with the first byte of the log, f->log_min. */
 void	cqueue_follow_min(struct cq_files *f, struct store_queue *q);
-/* For recovery: keeps the units below `physical`; removes files behind them; the rest is zeroed by cqueue_clear. */
+/*
+ * For recovery: keeps the units below `physical`; removes files behind them; the rest is zeroed by cqueue_clear, when what is to stand
+ * there does. The queue's units are whole, as the page cache has them.
+ */
 enum rc	cqueue_cut(struct cq_files *f, struct store_queue *q, int64_t physical, struct err *e) MUST_CHECK;
+/* As cqueue_cut after a power cut: only the units below `physical` are certain, behind them anything may stand. */
+enum rc	cqueue_distrust(struct cq_files *f, struct store_queue *q, int64_t physical, struct err *e) MUST_CHECK;
+/* What was zeroed counts as dirty: it must not come back at a later power cut. */
 enum rc	cqueue_clear(struct cq_files *f, struct store_queue *q, struct err *e) MUST_CHECK;
 /* Removes files and directory. */
 void	cqueue_remove(struct cq_files *f, struct store_queue *q);

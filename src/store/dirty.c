@@ -173,34 +173,47 @@ dirty_forget(struct store *s, const struct cq_topic *topic)
 	drop_from(&s->dirty.told, topic, true);
 }
 
+struct syncing {
+	enum rc	    rc; /* the first failure; nothing is synced after it */
+	struct err *e;
+};
+
 static void
 sync_file(void *arg, const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct syncing *to = arg;
+	int fd;
 
-	(void)arg;
+	if (to->rc != RC_OK)
+		return;
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return; /* clean has removed it since */
-	if (fd < 0 || fdatasync(fd) != 0)
-		log_error("cannot sync %s: %m", path);
+	if (fd < 0 || fdatasync(fd) != 0) {
+		to->rc = RC_IO;
+		err_set(to->e, "cannot sync %s: %s", path, strerror(errno));
+	}
 	if (fd >= 0)
 		close(fd);
 }
 
 static void
-sync_list(struct store *s, struct store_queue *q)
+sync_list(struct store *s, struct store_queue *q, struct syncing *to)
 {
 	for (; q != NULL; q = q->dirty_next) {
-		each_dirty_file(s, q, q->dirty_from, sync_file, NULL);
+		each_dirty_file(s, q, q->dirty_from, sync_file, to);
 		q->dirty_from = CQ_NONE;
 	}
 }
 
-void
-dirty_sync_all(struct store *s)
+enum rc
+dirty_sync_all(struct store *s, struct err *e)
 {
+	struct syncing to = {RC_OK, e};
+
 	end_told(s, false);
-	sync_list(s, s->dirty.telling);
-	sync_list(s, s->dirty.waiting);
+	sync_list(s, s->dirty.telling, &to);
+	sync_list(s, s->dirty.waiting, &to);
 	s->dirty.telling = s->dirty.waiting = NULL;
+	return to.rc;
 }

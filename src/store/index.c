@@ -298,19 +298,27 @@ is_number(const char *s)
 	return true;
 }
 
+/* What a power cut leaves of a file that was just being made. */
 static enum rc
-load_file(struct index *ix, const char *name, struct err *e)
+drop_empty(const char *path, struct err *e)
 {
-	char *path = xasprintf("%s/%s", ix->dir, name), head[HEADER_BYTES];
-	struct index_file *f;
-	int64_t number = 0;
-	struct stat st;
+	log_warn("index file %s is empty: removed, as one that was being made when the machine went down", path);
+	return unlink(path) == 0 || errno == ENOENT ? RC_NOTFOUND : say_failed("remove", path, e);
+}
+
+/* RC_NOTFOUND: it holds nothing and is gone. */
+static enum rc
+read_head(const struct index *ix, const char *path, char *head, struct err *e)
+{
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st = {0};
 	enum rc rc = RC_OK;
 
-	if (fd < 0 || fstat(fd, &st) != 0 || pread(fd, head, sizeof(head), 0) < 0)
+	if (fd < 0 || fstat(fd, &st) != 0 || pread(fd, head, HEADER_BYTES, 0) < 0) {
 		rc = say_failed("read", path, e);
-	else if ((int64_t)st.st_size != file_bytes(ix)) {
+	} else if (st.st_size == 0) {
+		rc = drop_empty(path, e);
+	} else if ((int64_t)st.st_size != file_bytes(ix)) {
 		err_set(e, "index file %s has %" PRId64 " bytes, but maxHashSlotNum and maxIndexNum make %" PRId64
 		    ": set them to what this store was made with, or move the index directory away", path,
 		    (int64_t)st.st_size, file_bytes(ix));
@@ -318,9 +326,20 @@ load_file(struct index *ix, const char *name, struct err *e)
 	}
 	if (fd >= 0)
 		close(fd);
+	return rc;
+}
+
+static enum rc
+load_file(struct index *ix, const char *name, struct err *e)
+{
+	char *path = xasprintf("%s/%s", ix->dir, name), head[HEADER_BYTES];
+	struct index_file *f;
+	int64_t number = 0;
+	enum rc rc = read_head(ix, path, head, e);
+
 	if (rc != RC_OK) {
 		free(path);
-		return rc;
+		return rc == RC_NOTFOUND ? RC_OK : rc;
 	}
 	if (segs_parse_name(name, &number) != RC_OK)
 		number = ix->last_name;
@@ -584,15 +603,16 @@ index_tell_again(struct index *ix)
 		ix->files[i].dirty = true;
 }
 
-void
-index_sync(struct index *ix)
+enum rc
+index_sync(struct index *ix, struct err *e)
 {
 	for (size_t i = 0; i < ix->count; i++) {
 		struct index_file *f = &ix->files[i];
 
 		if (f->map != NULL && f->writable && msync(f->map, (size_t)file_bytes(ix), MS_SYNC) != 0)
-			log_error("cannot sync index file %s: %s", f->path, strerror(errno));
+			return say_failed("sync", f->path, e);
 	}
+	return RC_OK;
 }
 
 void

@@ -64,7 +64,8 @@ int64_t	index_full_ms(const struct index *ix);
 void	index_tell_dirty(struct index *ix, void (*tell)(void *arg, const char *path), void *arg);
 /* The files that were told may not have been synced: the newest two count as dirty again. */
 void	index_tell_again(struct index *ix);
-void	index_sync(struct index *ix); /* at a clean end */
+/* At a clean end. RC_IO: it is not known what of the files is on the disk. */
+enum rc	index_sync(struct index *ix, struct err *e) MUST_CHECK;
 /* Files that clean has removed (all their records lie below log_min) are let go. */
 void	index_forget(struct index *ix, int64_t log_min);
 

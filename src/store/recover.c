@@ -71,6 +71,39 @@ show_progress(struct recovery *r, int64_t at)
 		pos_publish(appended, at);
 }
 
+/* May recovery begin at this segment: are its first record and so all before it older than what the checkpoint covers? */
+static bool
+begins_before(struct commitlog *log, int64_t from, int64_t ms)
+{
+	size_t n;
+	const char *p = commitlog_read(log, from, &n);
+	int64_t t;
+
+	if (p == NULL || !record_stands(p, n, from, 0))
+		return false;
+	t = record_store_ms(p);
+	return t != 0 && t <= ms;
+}
+
+/*
+ * A power cut may take a segment and leave a later one, neither of them synced: the log ends at the gap then. Had the later one been
+ * synced, so had the one that is missing; then somebody has removed it.
+ */
+static bool
+ends_at_gap(const struct recovery *r, int64_t at)
+{
+	struct commitlog *log = &r->s->log;
+
+	if (!r->crashed || r->checkpoint.physic_ms == 0)
+		return false;
+	for (size_t i = 0; i < log->segs.count; i++)
+		if (log->segs.from[i] > at && begins_before(log, log->segs.from[i], r->checkpoint.physic_ms))
+			return false;
+	log_warn("the log in %s ends at %" PRId64 ": the file for it is missing, and what lies behind was never synced",
+	    log->segs.dir, at);
+	return true;
+}
+
 /* Walks whole records from scan_from on. */
 static enum rc
 find_end(struct recovery *r, struct err *e)
@@ -81,9 +114,12 @@ find_end(struct recovery *r, struct err *e)
 
 	while (at < log->end) {
 		size_t n;
-		const char *p = commitlog_read(log, at, &n);
+		const char *p;
 		enum rc rc;
 
+		if (segs_index(&log->segs, at) < 0 && ends_at_gap(r, at))
+			break;
+		p = commitlog_read(log, at, &n);
 		if (p == NULL || segs_index(&log->segs, at) < 0)
 			return say_gap(r, at, e);
 		rc = record_view(&record, p, n, at, r->check_crc);
@@ -100,20 +136,6 @@ find_end(struct recovery *r, struct err *e)
 	}
 	r->end = looks_torn(&last) ? last.at : at;
 	return RC_OK;
-}
-
-/* May recovery begin at this segment: are its first record and so all before it older than what the checkpoint covers? */
-static bool
-begins_before(struct commitlog *log, int64_t from, int64_t ms)
-{
-	size_t n;
-	const char *p = commitlog_read(log, from, &n);
-	int64_t t;
-
-	if (p == NULL || !record_stands(p, n, from, 0))
-		return false;
-	t = record_store_ms(p);
-	return t != 0 && t <= ms;
 }
 
 static int64_t
@@ -284,7 +306,7 @@ cut_queues(struct recovery *r, struct err *e)
 	struct store_queue *q;
 
 	cqtable_each(&s->queues, q) {
-		enum rc rc = cqueue_cut(&s->files, q, keep, e);
+		enum rc rc = r->crashed ? cqueue_distrust(&s->files, q, keep, e) : cqueue_cut(&s->files, q, keep, e);
 
 		if (rc != RC_OK)
 			return rc;
@@ -330,10 +352,13 @@ clear_queues(struct store *s, struct err *e)
 	struct store_queue *q;
 
 	cqtable_each(&s->queues, q) {
+		bool was_clean = q->dirty_from == CQ_NONE;
 		enum rc rc = q->stale_to > 0 ? cqueue_clear(&s->files, q, e) : RC_OK;
 
 		if (rc != RC_OK)
 			return rc;
+		if (was_clean && q->dirty_from != CQ_NONE)
+			dirty_note(s, q);
 	}
 	return RC_OK;
 }

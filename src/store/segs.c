@@ -162,21 +162,25 @@ list_dir(struct listing *l, const char *dir, struct err *e)
 }
 
 static enum rc
-drop_empty_last(struct segs *s, struct listing *l, bool remove, struct err *e)
+remove_empty(const struct segs *s, int64_t from, struct err *e)
 {
 	char path[PATH_MAX];
 
+	segs_path(s, from, path, sizeof(path));
+	log_warn("%s is empty: removed, as a file that was being made when the broker died", path);
+	if (unlink(path) == 0 || errno == ENOENT)
+		return RC_OK;
+	err_set(e, "cannot remove the empty file %s: %s", path, strerror(errno));
+	return RC_IO;
+}
+
+static enum rc
+drop_empty_last(struct segs *s, struct listing *l, bool remove, struct err *e)
+{
 	if (l->count == 0 || l->files[l->count - 1].bytes != 0)
 		return RC_OK;
-	segs_path(s, l->files[--l->count].from, path, sizeof(path));
-	if (!remove)
-		return RC_OK;
-	log_warn("%s is empty: removed, as a file that was being made when the broker died", path);
-	if (unlink(path) != 0 && errno != ENOENT) {
-		err_set(e, "cannot remove the empty file %s: %s", path, strerror(errno));
-		return RC_IO;
-	}
-	return RC_OK;
+	l->count--;
+	return remove ? remove_empty(s, l->files[l->count].from, e) : RC_OK;
 }
 
 static enum rc
@@ -232,6 +236,19 @@ enum rc
 segs_load(struct segs *s, struct err *e)
 {
 	return list_all(s, true, e);
+}
+
+enum rc
+segs_drop_empty(const struct segs *s, struct err *e)
+{
+	struct listing l = {0};
+	enum rc rc = list_dir(&l, s->dir, e);
+
+	for (size_t i = 0; i < l.count && rc == RC_OK; i++)
+		if (l.files[i].bytes == 0)
+			rc = remove_empty(s, l.files[i].from, e);
+	free(l.files);
+	return rc;
 }
 
 enum rc
@@ -338,17 +355,18 @@ is_disk_full(int err)
 	return err == ENOSPC || err == EDQUOT;
 }
 
-/* 0 or errno. File systems without fallocate get a sparse file of the right size. */
+/*
+ * 0 or errno. The size comes first and in one step: setting aside the blocks of a large file grows it in several, and a power cut among
+ * them would leave a file of no size that can be. File systems without fallocate have a sparse file then.
+ */
 static int
 set_size(int fd, int64_t bytes, enum seg_space space)
 {
-	if (space == SEG_RESERVED) {
-		if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
-			return 0;
-		if (errno != EOPNOTSUPP && errno != ENOSYS)
-			return errno;
-	}
-	return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
+	if (ftruncate(fd, (off_t)bytes) != 0)
+		return errno;
+	if (space != SEG_RESERVED || fallocate(fd, 0, 0, (off_t)bytes) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+		return 0;
+	return errno;
 }
 
 static void

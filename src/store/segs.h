@@ -41,6 +41,11 @@ enum rc	segs_check_path(const char *path, struct err *e) MUST_CHECK;
  * RC_BADDATA: sentence in e names file and key. RC_IO.
  */
 enum rc	segs_load(struct segs *s, struct err *e) MUST_CHECK;
+/*
+ * Removes each file without a byte, with a warning: what a power cut leaves of files that were being made, even before one whose size was
+ * on the disk in time. Only for a store that did not end cleanly: elsewhere such a file says that something is wrong.
+ */
+enum rc	segs_drop_empty(const struct segs *s, struct err *e) MUST_CHECK;
 /* As segs_load, but changes nothing on disk (an empty last file is left out of the list): for those who do not own the store. */
 enum rc	segs_scan(struct segs *s, struct err *e) MUST_CHECK;
 /*

@@ -82,6 +82,18 @@ open_files_max(void)
 }
 
 static enum rc
+drop_empty_segments(const char *dir, int64_t segment_bytes, struct err *e)
+{
+	struct segs segs;
+	enum rc rc;
+
+	segs_init(&segs, dir, segment_bytes, "mappedFileSizeCommitLog");
+	rc = segs_drop_empty(&segs, e);
+	segs_free(&segs);
+	return rc;
+}
+
+static enum rc
 open_log(struct store *s, struct err *e)
 {
 	const struct broker_conf *c = s->conf;
@@ -92,6 +104,8 @@ open_log(struct store *s, struct err *e)
 	if (c->mappedFileSizeCommitLog < 4096)
 		err_set(e, "mappedFileSizeCommitLog=%" PRId32 " is too small: at least 4096", c->mappedFileSizeCommitLog);
 	else
+		rc = abort_stands(s) ? drop_empty_segments(dir, c->mappedFileSizeCommitLog, e) : RC_OK;
+	if (rc == RC_OK)
 		rc = commitlog_open(&s->log, dir, c->mappedFileSizeCommitLog, e);
 	s->log.fill_wanted = c->flushDiskType == FLUSH_SYNC;
 	free(below_root);
@@ -290,12 +304,14 @@ finish(struct store *s, struct err *e)
 	}
 	rc = sync_log_from(s, store_flushed_position(s), e);
 	if (rc == RC_OK)
+		rc = segs_sync_dir(&s->log.segs, e);
+	if (rc == RC_OK)
 		rc = dispatch_rest(s, e);
-	if (rc != RC_OK)
-		return rc;
-	dirty_sync_all(s);
-	index_sync(&s->index);
-	return write_checkpoint(s, e);
+	if (rc == RC_OK)
+		rc = dirty_sync_all(s, e);
+	if (rc == RC_OK)
+		rc = index_sync(&s->index, e);
+	return rc == RC_OK ? write_checkpoint(s, e) : rc;
 }
 
 static void

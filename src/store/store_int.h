@@ -96,7 +96,8 @@ void	dispatch_read_delays(struct store *s);
 void	dirty_second(struct store *s);
 void	dirty_note(struct store *s, struct store_queue *q); /* q->dirty_from was just set */
 void	dirty_forget(struct store *s, const struct cq_topic *topic);
-void	dirty_sync_all(struct store *s); /* at a clean end: syncs every dirty queue file */
+/* At a clean end: syncs every dirty queue file. RC_IO: it is not known what of them is on the disk. */
+enum rc	dirty_sync_all(struct store *s, struct err *e) MUST_CHECK;
 
 /* ---- slave.c */
 /* What ha has written since: the log's end, and the files it is in. */

@@ -6,7 +6,8 @@ The rules are what ext4 and XFS promise, taken narrowly:
   folders. Of a folder: all names in it.
 - Every other write may be there, not there, or in part: by page (4096) or by sector (512), each as it was after any of the writes to it
   since the last sync. The size is any that the file has had since.
-- Every other change of a name may or may not have happened, each by itself, or all up to one of them (as a journal has it).
+- Other changes of names have happened in their order up to any of them, as a journal has it; whatever is left of the files' content.
+  POWER_NAMES=any: each by itself, in any order, which no journal does.
 - What is written through a map counts as any other write, page by page.
 """
 
@@ -15,6 +16,7 @@ import struct
 
 RECORD = struct.Struct("<IIIIIIQqq")
 PAGE, SECTOR = 4096, 512
+ANY_NAMES = os.environ.get("POWER_NAMES") == "any"
 STYLES = ("none", "all", "prefix", "pages", "pages", "sectors", "sectors")
 
 
@@ -200,10 +202,15 @@ class Disk:
     # -- the cut
 
     def names_left(self, style, cut, rng):
-        names = dict(self.safe)
-        keep = rng.random()
+        names, keep = dict(self.safe), rng.random()
+        if style in ("pages", "sectors"):
+            cut = rng.choice([c.number for c in self.changes] + [self.number + 1])
         for c in self.changes:
-            if style == "all" or (style == "prefix" and c.number < cut) or (style in ("pages", "sectors") and rng.random() < keep):
+            if ANY_NAMES and style in ("pages", "sectors"):
+                happened = rng.random() < keep
+            else:
+                happened = style == "all" or (style != "none" and c.number < cut)
+            if happened:
                 c.apply(names)
         return names
 

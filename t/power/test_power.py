@@ -34,7 +34,7 @@ CHECK = os.path.join(rmq.BUILD, "t", "power", "check_image")
 DUMP = os.path.join(rmq.BUILD, "rmqdump")
 STORE = "data/broker-a-0/store"
 TOPIC, QUEUES, DEPTH, PERIOD_S = "Power", 4, 8, 0.02
-CONF = {"mappedFileSizeCommitLog": 128 << 10, "mappedFileSizeConsumeQueue": 4000, "maxIndexNum": 1500, "maxHashSlotNum": 300,
+CONF = {"mappedFileSizeCommitLog": 128 << 10, "mappedFileSizeConsumeQueue": 20000, "maxIndexNum": 1500, "maxHashSlotNum": 300,
         "flushIntervalConsumeQueue": 300, "flushIntervalCommitLog": 100, "flushCommitLogThoroughInterval": 200,
         "flushConsumerOffsetInterval": 200, "maxMessageSize": 32 << 10}
 

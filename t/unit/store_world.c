@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -307,6 +309,32 @@ world_remove(struct world *w, const char *file_or_dir)
 
 	snprintf(path, sizeof(path), "%s/%s", w->dir, file_or_dir);
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+world_make(struct world *w, const char *file_or_dir, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", w->dir, file_or_dir);
+	if (text == NULL) {
+		CU_ASSERT_EQUAL(mkdir(path, 0755), 0);
+		return;
+	}
+	f = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_TRUE(fputs(text, f) >= 0);
+	CU_ASSERT_EQUAL(fclose(f), 0);
+}
+
+void
+world_wait_ms(int ms)
+{
+	int64_t until = clock_wall_ms() + ms;
+
+	while (clock_wall_ms() < until)
+		sched_yield();
 }
 
 const char *

@@ -62,6 +62,10 @@ void	world_peek(struct world *w, const char *file, int64_t at, void *p, size_t n
 void	world_poke(struct world *w, const char *file, int64_t at, const void *p, size_t n);
 bool	world_has(struct world *w, const char *file);
 void	world_remove(struct world *w, const char *file_or_dir);
+/* A file of that text, or with NULL a directory. */
+void	world_make(struct world *w, const char *file_or_dir, const char *text);
+/* Until the wall clock says another millisecond, `ms` times. */
+void	world_wait_ms(int ms);
 const char	*world_log_file(int64_t at); /* name of the segment that holds `at` */
 
 #endif

@@ -19,6 +19,7 @@ struct logsync {
 	struct segs	 segs;	/* names only */
 	int		 fd;	/* of the segment that was synced last; -1 none */
 	int64_t		 fd_from;
+	bool		 new_name;	/* a segment was opened since the directory was synced */
 };
 void	logsync_init(struct logsync *l, const char *dir, int64_t file_bytes);
 void	logsync_free(struct logsync *l);

@@ -41,8 +41,7 @@ open_segment(struct logsync *l, int64_t from, struct err *e)
 	if (segs_open(&l->segs, from, SEG_WRITE, &l->fd, e) != RC_OK)
 		return errno;
 	l->fd_from = from;
-	if (segs_sync_dir(&l->segs, e) != RC_OK)
-		return errno;
+	l->new_name = true;
 	return 0;
 }
 
@@ -80,5 +79,9 @@ logsync_range(struct logsync *l, int64_t from, int64_t to, struct err *e)
 		if (err != 0)
 			return err;
 	}
+	/* Names last: a later segment's must not be certain before what stands in an earlier one is. */
+	if (l->new_name && segs_sync_dir(&l->segs, e) != RC_OK)
+		return errno;
+	l->new_name = false;
 	return 0;
 }
