@@ -138,6 +138,7 @@ enum rc	cmd_consumer_connection(struct adm *a);
 enum rc	cmd_producer_connection(struct adm *a);
 enum rc	cmd_reset_offset(struct adm *a);
 enum rc	cmd_broker_status(struct adm *a);
+enum rc	cmd_ha_status(struct adm *a);
 enum rc	cmd_get_broker_config(struct adm *a);
 enum rc	cmd_update_broker_config(struct adm *a);
 enum rc	cmd_send_message(struct adm *a);

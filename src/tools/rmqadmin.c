@@ -129,6 +129,7 @@ static const struct adm_cmd commands[] = {
     {"producerConnection", cmd_producer_connection, "Lists the clients of a producer group.", opts_producer_conn},
     {"resetOffsetByTime", cmd_reset_offset, "Moves a group's offsets to a time.", opts_reset},
     {"brokerStatus", cmd_broker_status, "Shows a broker's run-time figures.", opts_broker},
+    {"haStatus", cmd_ha_status, "Shows how far the slaves of a broker are.", opts_broker},
     {"getBrokerConfig", cmd_get_broker_config, "Shows a broker's configuration.", opts_broker},
     {"updateBrokerConfig", cmd_update_broker_config, "Changes one configuration key.", opts_update_config},
     {"wipeWritePerm", cmd_wipe_write_perm, "Takes write permission off a broker at all name servers.", opts_perm},

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 
 import rmq
@@ -128,6 +129,13 @@ def status_tells_both_sides(master, slave):
     with master.client() as m:
         ha = until("and each connection of a slave", lambda: (h := json.loads(m.need(907).body)) and h["haConnectionInfo"] and h)
         assert ha["master"] is True and len(ha["haConnectionInfo"]) == 1, ha
+
+    def ha_rows():
+        said = subprocess.run([os.path.join(rmq.BUILD, "rmqadmin"), "haStatus", "-n", master.ns_addr, "-c", "DefaultCluster", "--json"],
+                              stdout=subprocess.PIPE, text=True, check=True).stdout
+        return [row["status"] for row in json.loads(said)]
+
+    until("rmqadmin shows both ends", lambda: sorted(ha_rows()) == ["OK", "follows"])
 
 
 # ---- a stock master: knows only the original's requests
