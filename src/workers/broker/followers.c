@@ -15,6 +15,7 @@
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/role.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/topics.h"
@@ -160,6 +161,22 @@ timer_state_of(struct broker *b)
 	return text_state(&page);
 }
 
+static void
+put_order(struct broker *b, uint64_t known, struct buf *out)
+{
+	(void)known;
+	pop_put_order(b->pop, out);
+}
+
+static uint64_t
+order_state(struct broker *b)
+{
+	struct buf text = {0};
+
+	put_order(b, 0, &text);
+	return text_state(&text);
+}
+
 static const struct part parts[] = {
 	{"topics", true, topics_state, put_topics},
 	{"groups", true, groups_state, put_groups},
@@ -168,6 +185,7 @@ static const struct part parts[] = {
 	{NULL, false, offsets_state, put_offsets},
 	{"delay", false, delay_state_of, put_delay},
 	{"timer", false, timer_state_of, put_timer},
+	{"order", false, order_state, put_order},
 };
 #define PARTS COUNT_OF(parts)
 

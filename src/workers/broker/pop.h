@@ -35,6 +35,9 @@ void pop_answer_all(struct pop *p);
 /* At the end, when the log is synced: the offsets take in all that was popped. Before offsets_save. */
 void pop_note_progress(struct pop *p);
 void pop_put_json(const struct pop *p, struct buf *out); /* for the status page */
+/* Ordered pops, as in the file: from a master to a slave, which keeps them for the day when it becomes the master. */
+void pop_put_order(const struct pop *p, struct buf *out);
+void pop_follow_order(struct pop *p, const json_t *said);
 /* The topic is deleted: order information of it goes. */
 void pop_remove_topic(struct pop *p, struct slice topic);
 void pop_remove_group(struct pop *p, struct slice group);

@@ -38,6 +38,7 @@ struct pop {
 	struct buf text;         /* for one record */
 	/* ordered pops: consumerOrderInfo.json, and what the log says beyond it */
 	struct cfgfile *order_file;
+	bool order_followed;             /* it is what this slave's master has said last */
 	int64_t order_mark;              /* the file knows all that stands in the log before it */
 	int64_t order_open, order_since; /* first records that the file may not, does not have; -1: none */
 	uint64_t order_saves;            /* when it has been saved more often, it has those that are open */
@@ -64,6 +65,8 @@ void pop_log_told(struct pop *p, int32_t revive_queue, const struct appended *a)
 void pop_log_move_offset(struct pop *p, struct pop_queue *q, int64_t offset, int64_t physical, int64_t end);
 /* q->next as it must be now: somebody else may have set the group's offset. */
 void pop_log_follow_offset(struct pop *p, struct pop_queue *q);
+/* The group's first offset, where it has none yet. */
+void pop_log_set_first(struct pop *p, struct pop_queue *q, int64_t offset);
 /* Something has come to the revive log; reads what is not our own. */
 void pop_log_arrived(struct pop *p, struct store_queue *q);
 bool pop_log_turn(struct pop *p);

@@ -11,15 +11,37 @@
 #include "workers/broker/cfgfile.h"
 #include "workers/broker/pop_int.h"
 
+/* A slave has it from its master, and so has the place in the log. */
+void
+pop_put_order(const struct pop *p, struct buf *out)
+{
+	int64_t mark = p->state != NULL ? pos_read(&p->b->w->shm->broker.appended) : p->order_mark;
+
+	pop_order_put_json(p->order, out);
+	if (!out->failed && out->len > 0)
+		out->len--; /* the closing brace */
+	buf_printf(out, ",\"logOffset\":%lld}", (long long)mark);
+}
+
+void
+pop_follow_order(struct pop *p, const json_t *said)
+{
+	if (p->state != NULL || !json_is_object(said))
+		return;
+	pop_order_remove(p->order, SLICE_NONE, SLICE_NONE);
+	pop_order_read_json(p->order, said);
+	p->order_mark = json_get_i64(said, "logOffset", 0);
+	p->order_followed = true;
+	cfgfile_changed(p->order_file);
+}
+
 static void
 put_file(void *arg, struct buf *out)
 {
 	struct pop *p = arg;
 
-	pop_order_put_json(p->order, out);
-	if (!out->failed && out->len > 0)
-		out->len--; /* the closing brace */
-	buf_printf(out, ",\"logOffset\":%lld}\n", (long long)pos_read(&p->b->w->shm->broker.appended));
+	pop_put_order(p, out);
+	buf_put_char(out, '\n');
 	if (p->order_open < 0) /* else an earlier writing has failed: what it was for is still open */
 		p->order_open = p->order_since;
 	p->order_since = -1;
@@ -40,8 +62,11 @@ enum rc
 pop_order_load(struct pop *p, struct err *e)
 {
 	json_t *root = NULL;
-	enum rc rc = json_load_config(cfgfile_path(p->order_file), &root, e);
+	enum rc rc;
 
+	if (p->order_followed)
+		return RC_OK; /* the file is a little behind */
+	rc = json_load_config(cfgfile_path(p->order_file), &root, e);
 	if (rc != RC_OK)
 		return rc == RC_NOTFOUND ? RC_OK : rc;
 	pop_order_read_json(p->order, root);

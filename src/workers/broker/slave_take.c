@@ -11,6 +11,7 @@
 #include "workers/broker/modes.h"
 #include "workers/broker/offsets.h"
 #include "workers/broker/orderly.h"
+#include "workers/broker/pop.h"
 #include "workers/broker/timer.h"
 #include "workers/broker/topics.h"
 
@@ -72,6 +73,8 @@ slave_take_changes(struct broker *b, struct slice body, bool is_copy, struct err
 		delay_follow(b->delay, part);
 	if ((part = json_object_get(root, "timer")) != NULL)
 		take_timer(b, part);
+	if ((part = json_object_get(root, "order")) != NULL)
+		pop_follow_order(b->pop, part);
 	offsets_take_changes(b->offsets, root);
 	json_decref(root);
 	return RC_OK;
