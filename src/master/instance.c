@@ -188,13 +188,16 @@ namesrvs_are_local(const struct plan *p)
 
 /* ---- brokers */
 
+/* What others reach the broker by; of one on another host only its host's name is known. */
 static void
-fill_own_address(struct plan *p, struct broker_conf *c)
+fill_own_address(struct plan *p, const struct broker_spec *b, struct broker_conf *c)
 {
-	char ip[ADDR_TEXT] = LOOPBACK;
+	char ip[300] = LOOPBACK;
 
 	if (!plan_any_address(c->bindAddress))
 		snprintf(ip, sizeof(ip), "%s", c->bindAddress);
+	else if (!b->here && b->host != NULL)
+		snprintf(ip, sizeof(ip), "%s", b->host);
 	else if (!namesrvs_are_local(p))
 		sock_own_ip(ip);
 	if (*c->brokerIP1 == '\0')
@@ -290,7 +293,7 @@ fill_broker(struct plan *p, size_t i, struct err *e)
 	if (strchr(c->brokerName, '/') != NULL || *c->brokerName == '.')
 		return yamlfile_error(&p->y, plan_at(&p->brokers[i], "brokerName"), e,
 		    "brokerName `%s` cannot be part of a path", c->brokerName);
-	fill_own_address(p, c);
+	fill_own_address(p, b, c);
 	fill_dirs(p, b);
 	if (c->haListenPort <= 0)
 		c->haListenPort = c->listenPort + 1;

@@ -100,6 +100,8 @@ enum rc	wire_share(struct master *m, struct err *e) MUST_CHECK;
 void	wire_close(struct master *m);
 /* Takes out what a dead worker has not read, or what is left in the channels between two of a node. */
 void	wire_drain_fd(int fd);
+/* Closes the connections that wait for the node's broker, which has no process: who looks for a master is to ask again. */
+void	wire_turn_away(struct node *n);
 /* In a child: closes what is not this worker's. */
 void	wire_keep_only(struct master *m, const struct slot *mine);
 

@@ -116,6 +116,8 @@ forget_deaths(const struct takeover *t, const struct node *n)
 static void
 promote(struct takeover *t, int i)
 {
+	if (t->f.old >= 0 && t->nodes[t->f.old] != NULL && t->facts[t->f.old].gone)
+		wire_turn_away(t->nodes[t->f.old]);
 	t->promoted_us = clock_mono_us();
 	set_roles(t);
 	forget_deaths(t, t->nodes[i]);
@@ -146,6 +148,8 @@ act(struct takeover *t, enum fo_act a)
 		promote(t, i);
 		break;
 	case FO_FOLLOW:
+		if (t->nodes[i] != NULL && t->facts[i].gone)
+			wire_turn_away(t->nodes[i]);
 		set_roles(t);
 		break;
 	case FO_RESUME:

@@ -18,6 +18,7 @@
 #include "common/sock.h"
 #include "master/takeover.h"
 
+#define TURN_AWAY_MAX 4096
 #define PAGE_BYTES (sizeof(struct shm_page) + SHM_PAGE_TEXT)
 
 static void
@@ -304,6 +305,22 @@ wire_drain_fd(int fd)
 
 	while (recv(fd, junk, sizeof(junk), MSG_DONTWAIT | MSG_TRUNC) > 0)
 		;
+}
+
+static void
+turn_away(int fd)
+{
+	int c;
+
+	for (int n = 0; n < TURN_AWAY_MAX && (c = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) >= 0; n++)
+		close(c);
+}
+
+void
+wire_turn_away(struct node *n)
+{
+	turn_away(n->listen_main);
+	turn_away(n->listen_vip);
 }
 
 /* ---- in a child */

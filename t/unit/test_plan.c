@@ -171,6 +171,7 @@ only_entries_of_the_host_are_here(void)
 	CU_ASSERT_FALSE(plan.spec.brokers[0].here);
 	CU_ASSERT_TRUE(plan.spec.brokers[1].here);
 	CU_ASSERT_STRING_EQUAL(broker(1)->namesrvAddr, "node1:9876;127.0.0.1:9876");
+	CU_ASSERT_STRING_EQUAL(broker(0)->brokerIP2, "node1"); /* not this host's own address */
 	plan_free(&plan);
 	CU_ASSERT_EQUAL(load_for("node1.example.com", yaml), RC_OK);
 	CU_ASSERT_TRUE(plan.spec.brokers[0].here);
