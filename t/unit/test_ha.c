@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "common/crc.h"
 #include "common/message.h"
 #include "common/sock.h"
 #include "t/unit/node.h"
@@ -338,7 +339,7 @@ master_sends(int fd, int64_t at, const char *data, size_t bytes)
 	struct head h = {.at = at, .bytes = (int32_t)bytes};
 	char raw[HEAD_PLAIN_BYTES];
 
-	(void)head_put(raw, &h, false);
+	(void)head_put(raw, &h, false, SLICE_NONE);
 	CU_ASSERT_EQUAL(send(fd, raw, sizeof(raw), MSG_NOSIGNAL), (ssize_t)sizeof(raw));
 	CU_ASSERT_EQUAL(send(fd, data, bytes, MSG_NOSIGNAL), (ssize_t)bytes);
 }
@@ -425,6 +426,244 @@ a_frame_for_another_place_is_refused(void)
 	end_slave();
 }
 
+/* ---- between two of ours */
+
+static struct hello hello; /* the last one that was read */
+
+static void
+send_hello(int fd, const struct hello *h)
+{
+	struct buf out = {0};
+
+	hello_put(&out, h);
+	CU_ASSERT_EQUAL(send(fd, out.p, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
+	buf_free(&out);
+}
+
+/* Reads word by word, so that nothing behind it is taken. */
+static bool
+read_hello(int fd)
+{
+	static char raw[2 * HELLO_MAX];
+	size_t have = 0, used;
+	struct err e;
+	enum rc rc;
+
+	do {
+		if (!read_all(fd, raw + have, 8))
+			return false;
+		have += 8;
+		rc = hello_take(&hello, raw, have, &used, &e);
+	} while (rc == RC_AGAIN);
+	return rc == RC_OK;
+}
+
+static struct hello
+own_hello(enum broker_role role, int64_t max)
+{
+	struct hello h = {.role = role, .broker_id = 1, .max = max, .tail_at = max, .segment_bytes = FILE_BYTES};
+
+	snprintf(h.cluster, sizeof(h.cluster), "%s", n.spec.conf.brokerClusterName);
+	snprintf(h.name, sizeof(h.name), "%s", n.spec.conf.brokerName);
+	return h;
+}
+
+static void
+a_slave_of_ours_is_counted_by_its_first_report(void)
+{
+	char raw[HEAD_OURS_BYTES], data[LOG_END];
+	struct hello h;
+	struct head head;
+	int fd;
+
+	begin_master(ROLE_SYNC_MASTER);
+	fd = slave_connect();
+	h = own_hello(ROLE_SLAVE, 0);
+	send_hello(fd, &h);
+	CU_ASSERT_TRUE_FATAL(read_hello(fd));
+	CU_ASSERT_EQUAL(hello.verdict, VERDICT_GO);
+	CU_ASSERT(hello.start == 0 && hello.max == LOG_END && hello.role == ROLE_SYNC_MASTER);
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->ha.slaves), 0);
+	CU_ASSERT(read_all(fd, raw, sizeof(raw)));
+	CU_ASSERT_EQUAL_FATAL(head_take(&head, raw, true, FILE_BYTES), RC_OK);
+	CU_ASSERT_EQUAL_FATAL(head.bytes, LOG_END);
+	CU_ASSERT(read_all(fd, data, LOG_END));
+	CU_ASSERT_EQUAL(crc32_more(head_crc(raw), data, LOG_END), head.crc);
+	slave_report(fd, LOG_END);
+	CU_ASSERT(node_until_pos(&n, &n.shm->ha.replicated, LOG_END));
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->ha.slaves_in_sync), 1);
+	/* it stands still: no longer in sync, though still connected */
+	node_until(atomic_load(&n.shm->ha.slaves_in_sync) == 0);
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->ha.slaves), 1);
+	slave_report(fd, LOG_END);
+	node_until(atomic_load(&n.shm->ha.slaves_in_sync) == 1);
+	close(fd);
+	end();
+}
+
+static void
+send_frame(int fd, const struct head *h, const char *data, size_t bytes)
+{
+	char raw[HEAD_OURS_BYTES];
+
+	(void)head_put(raw, h, true, (struct slice){data, bytes});
+	CU_ASSERT_EQUAL(send(fd, raw, sizeof(raw), MSG_NOSIGNAL), (ssize_t)sizeof(raw));
+	CU_ASSERT_EQUAL(send(fd, data, bytes, MSG_NOSIGNAL), (ssize_t)bytes);
+}
+
+/* Takes the slave's connection as a master of ours. */
+static int
+master_greets(int64_t max)
+{
+	int fd = master_accept();
+	struct hello h;
+
+	CU_ASSERT_TRUE_FATAL(read_hello(fd));
+	h = own_hello(ROLE_ASYNC_MASTER, max);
+	h.verdict = VERDICT_GO;
+	h.start = hello.max;
+	send_hello(fd, &h);
+	return fd;
+}
+
+static void
+a_frame_that_was_damaged_outside_of_bodies_is_refused_too(void)
+{
+	char data[2048];
+	size_t one = put_record(data, 0, 500);
+	struct head h = {.bytes = (int32_t)one, .max = (int64_t)one};
+	char raw[HEAD_OURS_BYTES];
+	int fd;
+
+	begin_slave();
+	fd = master_greets((int64_t)one);
+	(void)head_put(raw, &h, true, (struct slice){data, one});
+	data[one - 3] ^= 1; /* the topic's name: no record says a CRC of that */
+	CU_ASSERT_EQUAL(send(fd, raw, sizeof(raw), MSG_NOSIGNAL), (ssize_t)sizeof(raw));
+	CU_ASSERT_EQUAL(send(fd, data, one, MSG_NOSIGNAL), (ssize_t)one);
+	CU_ASSERT(is_closed(fd));
+	close(fd);
+	CU_ASSERT_EQUAL(pos_read(&n.shm->broker.appended), 0);
+	fd = master_greets((int64_t)one);
+	CU_ASSERT_EQUAL(hello.max, 0);
+	data[one - 3] ^= 1;
+	send_frame(fd, &h, data, one);
+	CU_ASSERT(reports_until(fd, (int64_t)one));
+	CU_ASSERT_EQUAL(pos_read(&n.shm->ha.master_max), (int64_t)one);
+	close(fd);
+	end_slave();
+}
+
+static void
+what_is_only_written_is_not_confirmed_when_it_must_be_flushed(void)
+{
+	char data[2048];
+	size_t one = put_record(data, 0, 500);
+	struct head h = {.bytes = (int32_t)one, .max = (int64_t)one};
+	int fd;
+
+	begin(ROLE_SLAVE);
+	n.spec.conf.haSlaveFsyncBeforeAck = true;
+	master_fd = n.w.listen_fds[0];
+	n.w.listen_fds[0] = -1;
+	free(n.spec.conf.haMasterAddress);
+	n.spec.conf.haMasterAddress = xasprintf("127.0.0.1:%d", port);
+	node_start(&n, ha_run);
+	node_ready(&n);
+	fd = master_greets((int64_t)one);
+	send_frame(fd, &h, data, one);
+	CU_ASSERT(node_until_pos(&n, &n.shm->broker.appended, (int64_t)one));
+	CU_ASSERT_EQUAL(master_hears(fd), 0); /* the beat: alive, and nothing is safe */
+	CU_ASSERT_EQUAL(master_hears(fd), 0);
+	pos_publish(&n.shm->flush.flushed, (int64_t)one);
+	wake_send(&n.shm->waiters[WORKER_HA].w, n.w.wake_fds[WORKER_HA]);
+	CU_ASSERT(reports_until(fd, (int64_t)one));
+	close(fd);
+	end_slave();
+}
+
+static void
+an_order_to_cut_is_written_down_before_the_master_hears_of_it(void)
+{
+	struct hello h;
+	struct ipc_msg m;
+	int fd;
+
+	begin(ROLE_SLAVE);
+	master_fd = n.w.listen_fds[0];
+	n.w.listen_fds[0] = -1;
+	make_log(0, LOG_END);
+	pos_publish(&n.shm->broker.appended, LOG_END);
+	free(n.spec.conf.haMasterAddress);
+	n.spec.conf.haMasterAddress = xasprintf("127.0.0.1:%d", port);
+	node_start(&n, ha_run);
+	node_ready(&n);
+	fd = master_accept();
+	CU_ASSERT_TRUE_FATAL(read_hello(fd));
+	h = own_hello(ROLE_ASYNC_MASTER, 9000);
+	h.epoch = 3;
+	epochs_append(&h.epochs, 3, 4000);
+	h.verdict = VERDICT_CUT;
+	h.start = 3000; /* a master that cannot be right: by both lists of epochs it is 4000 */
+	send_hello(fd, &h);
+	CU_ASSERT(is_closed(fd));
+	close(fd);
+	CU_ASSERT_FALSE(node_has(&n, "cut"));
+	fd = master_accept();
+	CU_ASSERT_TRUE_FATAL(read_hello(fd));
+	h.start = 4000;
+	send_hello(fd, &h);
+	CU_ASSERT_TRUE_FATAL(node_message(n.control, IPC_HA_MASTER_CUT, &m));
+	CU_ASSERT_EQUAL(ipc_i64(&m), 4000);
+	CU_ASSERT_TRUE(node_has(&n, "cut"));
+	CU_ASSERT_EQUAL(pos_read(&n.shm->broker.appended), 4000); /* flush must not look beyond */
+	close(fd);
+	end_slave();
+}
+
+static void
+a_master_hears_of_a_later_epoch_before_it_takes_sends(void)
+{
+	struct broker_spec brokers[2];
+	struct cluster_spec cluster = {.failover = FAILOVER_LOCAL, .brokers = brokers, .broker_count = 2};
+	struct hello h;
+	struct ipc_msg m;
+	int fd;
+
+	begin(ROLE_SYNC_MASTER);
+	n.spec.name = (char[]){"broker-a-0"};
+	brokers[0] = brokers[1] = n.spec;
+	brokers[1].name = (char[]){"broker-a-1"};
+	master_fd = n.w.listen_fds[0];
+	n.w.listen_fds[0] = -1;
+	broker_conf_init(&brokers[1].conf);
+	brokers[1].conf.brokerId = 1;
+	brokers[1].conf.haListenPort = port;
+	free(brokers[1].conf.brokerIP2);
+	brokers[1].conf.brokerIP2 = xstrdup("127.0.0.1");
+	n.w.cluster = &cluster;
+	pos_publish(&n.shm->master.epoch, 2);
+	node_start(&n, ha_run);
+	node_ready(&n);
+	fd = master_accept();
+	CU_ASSERT_TRUE_FATAL(read_hello(fd));
+	CU_ASSERT_EQUAL(hello.flags, HELLO_PROBE);
+	CU_ASSERT_EQUAL(hello.epoch, 2);
+	h = own_hello(ROLE_ASYNC_MASTER, 9000);
+	h.epoch = 3;
+	send_hello(fd, &h);
+	node_until(atomic_load(&n.shm->ha.asked) == 1);
+	CU_ASSERT_EQUAL(atomic_load(&n.shm->ha.fenced), 1);
+	CU_ASSERT_EQUAL(pos_read(&n.shm->ha.fenced_epoch), 3);
+	CU_ASSERT_TRUE_FATAL(node_message(n.control, IPC_HA_MASTER_FENCED, &m));
+	CU_ASSERT_EQUAL(ipc_i64(&m), 3);
+	close(fd);
+	broker_conf_free(&brokers[1].conf);
+	end_slave();
+}
+
+/* ---- roles */
+
 static void
 a_promotion_lets_go_of_the_log(void)
 {
@@ -455,4 +694,8 @@ TEST_MAIN("ha", TEST(an_asynchronous_master_asks_for_no_replica),
 	  TEST(a_silent_slave_is_dropped_and_a_beat_comes_without_data),
 	  TEST(a_hello_is_never_a_report_and_whole_records_are_confirmed),
 	  TEST(damaged_bytes_are_refused_and_asked_for_again), TEST(a_frame_for_another_place_is_refused),
-	  TEST(a_promotion_lets_go_of_the_log))
+	  TEST(a_slave_of_ours_is_counted_by_its_first_report),
+	  TEST(a_frame_that_was_damaged_outside_of_bodies_is_refused_too),
+	  TEST(what_is_only_written_is_not_confirmed_when_it_must_be_flushed),
+	  TEST(an_order_to_cut_is_written_down_before_the_master_hears_of_it),
+	  TEST(a_master_hears_of_a_later_epoch_before_it_takes_sends), TEST(a_promotion_lets_go_of_the_log))

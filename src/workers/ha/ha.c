@@ -217,7 +217,7 @@ on_second(struct worker *w)
 	if (h->rx != NULL)
 		receiver_second(h->rx);
 	/* The broker reads it, too, when an operator asks it for its slaves. */
-	if (worker_page_wanted(w) || h->peers != NULL || h->rx != NULL)
+	if (w->page != NULL && (worker_page_wanted(w) || h->peers != NULL || h->rx != NULL))
 		ha_page_write(h);
 }
 

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/crc.h"
+
 #define WORD       8
 #define WORD_TEXT  7
 #define HEAD_WORDS 2 /* magic, bytes of text */
@@ -272,8 +274,14 @@ hello_take(struct hello *h, const char *p, size_t n, size_t *used, struct err *e
 
 /* ---- frames */
 
+uint32_t
+head_crc(const char *p)
+{
+	return crc32_of(p, HEAD_OURS_BYTES - 4);
+}
+
 size_t
-head_put(char *out, const struct head *h, bool ours)
+head_put(char *out, const struct head *h, bool ours, struct slice data)
 {
 	be64_put(out, (uint64_t)h->at);
 	be32_put(out + 8, (uint32_t)h->bytes);
@@ -282,6 +290,7 @@ head_put(char *out, const struct head *h, bool ours)
 	be64_put(out + 12, (uint64_t)h->epoch);
 	be64_put(out + 20, (uint64_t)h->replicated);
 	be64_put(out + 28, (uint64_t)h->max);
+	be32_put(out + 36, crc32_more(head_crc(out), data.p, data.n));
 	return HEAD_OURS_BYTES;
 }
 
@@ -297,5 +306,6 @@ head_take(struct head *h, const char *p, bool ours, int64_t segment_bytes)
 	h->epoch = (int64_t)be64_get(p + 12);
 	h->replicated = (int64_t)be64_get(p + 20);
 	h->max = (int64_t)be64_get(p + 28);
+	h->crc = be32_get(p + 36);
 	return h->epoch >= 0 && h->replicated >= 0 && h->max >= h->at + h->bytes ? RC_OK : RC_BADDATA;
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crc.h"
 #include "common/fault.h"
 #include "common/mem.h"
 #include "store/paths.h"
@@ -51,6 +52,7 @@ forget_rest(struct receiver *rx)
 {
 	if (rx->opened)
 		commitlog_set_end(&rx->log, pos_read(rx_appended(rx)));
+	rx->sure = rx->log.end;
 }
 
 void
@@ -147,8 +149,9 @@ look_at_record(struct receiver *rx, int64_t at, int64_t *end, int64_t *store_ms)
 	int64_t file_end = segs_start(&rx->log.segs, at) + rx->log.segs.file_bytes;
 	uint32_t size;
 
-	if (p == NULL || n < RECORD_FILLER_BYTES)
+	if (p == NULL || at + RECORD_FILLER_BYTES > rx->sure)
 		return RC_AGAIN;
+	n = MIN_OF(n, (size_t)(rx->sure - at));
 	size = be32_get(p);
 	if ((int64_t)size > file_end - at || size < RECORD_FILLER_BYTES)
 		return RC_BADDATA;
@@ -161,7 +164,7 @@ look_at_record(struct receiver *rx, int64_t at, int64_t *end, int64_t *store_ms)
 		return RC_OK;
 	case RC_NOTFOUND:
 		*end = file_end;
-		return rx->log.end >= file_end ? RC_OK : RC_AGAIN;
+		return rx->sure >= file_end ? RC_OK : RC_AGAIN;
 	default:
 		return RC_BADDATA;
 	}
@@ -256,7 +259,7 @@ rx_begin_log(struct receiver *rx, int64_t at)
 		return false;
 	}
 	commitlog_set_end(&rx->log, at);
-	rx->log.min = at;
+	rx->log.min = rx->sure = at;
 	pos_publish(rx_appended(rx), at);
 	return true;
 }
@@ -282,6 +285,23 @@ rx_note_master(struct receiver *rx, const struct head *head)
 		atomic_store(&s->connected, 1);
 }
 
+/* All of the frame is here. False: it is damaged; the connection is gone. */
+static bool
+frame_done(struct receiver *rx)
+{
+	if (rx->ours && rx->crc != rx->head.crc) {
+		rx_part(rx, RETRY_SLOW_MS,
+			"its frame of %d bytes for %" PRId64
+			" of the log was damaged on the way (CRC %08x, not %08x): it "
+			"is asked for again",
+			(int)rx->head.bytes, rx->head.at, rx->crc, rx->head.crc);
+		return false;
+	}
+	rx->sure = rx->log.end;
+	rx_note_master(rx, &rx->head);
+	return true;
+}
+
 /* False: the connection is gone. */
 static bool
 take_head(struct receiver *rx, const char *p)
@@ -303,9 +323,10 @@ take_head(struct receiver *rx, const char *p)
 			rx->log.end);
 		return false;
 	}
-	rx_note_master(rx, &head);
+	rx->head = head;
 	rx->data_left = head.bytes;
-	return true;
+	rx->crc = rx->ours ? head_crc(p) : 0;
+	return head.bytes > 0 || frame_done(rx);
 }
 
 static bool
@@ -315,8 +336,13 @@ take_data(struct receiver *rx, const char *p, size_t n)
 	enum rc rc = commitlog_copy(&rx->log, p, n, &e);
 
 	rx->data_left -= (int64_t)n;
-	if (rc == RC_OK)
-		return true;
+	if (rc == RC_OK) {
+		if (rx->ours)
+			rx->crc = crc32_more(rx->crc, p, n);
+		else
+			rx->sure = rx->log.end;
+		return rx->data_left > 0 || frame_done(rx);
+	}
 	if (publish_records(rx)) /* what came before counts */
 		stop_for_space(rx, rc, &e);
 	return false;
@@ -402,6 +428,7 @@ open_log(struct receiver *rx)
 	rx->log.fill_wanted = rx->h->conf->flushDiskType == FLUSH_SYNC;
 	rx->opened = true;
 	commitlog_set_end(&rx->log, pos_read(rx_appended(rx)));
+	rx->sure = rx->log.end;
 	pos_publish(&shm->ha.written, rx->log.end);
 	pos_publish(&shm->ha.replicated, MIN_OF(pos_read(&shm->ha.replicated), rx->log.end));
 }

@@ -35,10 +35,13 @@ struct receiver {
 	int64_t plain_ms;
 	int64_t since_ms, retry_ms; /* of the state; when to try again. Monotonic, as all here */
 	int64_t heard_ms, reported_ms;
-	int64_t reported;        /* the last report; -1 none on this connection */
-	char *in;                /* RX_READ_BYTES */
-	size_t have;             /* bytes in it that no head or hello is yet */
-	int64_t data_left;       /* of the frame at hand */
+	int64_t reported;  /* the last report; -1 none on this connection */
+	char *in;          /* RX_READ_BYTES */
+	size_t have;       /* bytes in it that no head or hello is yet */
+	struct head head;  /* of the frame at hand */
+	int64_t data_left; /* of it */
+	uint32_t crc;      /* of what came of it */
+	int64_t sure;      /* the log below was in frames with the right CRC (or in the original's, which have none) */
 	char half[REPORT_BYTES]; /* of a report that the socket did not take whole */
 	size_t half_at, half_len;
 	bool full;                /* the disk is; said once */
