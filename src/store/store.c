@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "store/foreign.h"
 #include "store/lockfile.h"
 #include "store/store_int.h"
 
@@ -148,6 +149,8 @@ open_parts(struct store *s, struct err *e)
 {
 	enum rc rc = dir_make(s->root, e);
 
+	if (rc == RC_OK)
+		rc = foreign_check(s->root, e);
 	if (rc == RC_OK)
 		rc = lockfile_take(s->root, &s->lock_fd, NULL, e);
 	if (rc == RC_OK)

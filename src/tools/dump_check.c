@@ -3,7 +3,8 @@
  *
  * Three walks: the log, where each record must be whole, say its own place, have its unit in its queue, and follow its
  * forerunner in that queue; the queues, where each unit that points into the log must point at a record of that topic,
- * queue and offset; the index, where each entry must point at a record that has a key of that hash. Then the checkpoint.
+ * queue and offset, and have its tag's code; the index (dump_check_index.c), where each entry must point at a record that has a
+ * key of that hash. Then the other files (dump_check_rest.c): checkpoint, timer log, epochs, config.
  *
  * A store in use, or one with `abort`, may end in records that no queue has yet: that is said, and is no damage.
  */
@@ -11,42 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "common/mem.h"
 #include "common/str.h"
-#include "store/checkpoint.h"
 #include "store/lockfile.h"
-#include "tools/dump.h"
+#include "tools/dump_check.h"
 
-#define SAY_MAX 200 /* lines about problems; more are counted */
+#define SAY_MAX	       200 /* lines about problems; more are counted */
+#define SCHEDULE_TOPIC "SCHEDULE_TOPIC_XXXX"
 
-struct queue {
-	char		*key;	/* "topic id" */
-	char		*topic;
-	int32_t		 id;
-	struct dump_files files;
-	bool		 has_files;
-	int64_t		 next;	/* queue offset of the next record of the log; -1: none was seen */
-	uint64_t	 seen;	/* records in the log */
-	UT_hash_handle	 hh;
-};
-
-struct check {
-	const struct dump_opts *o;
-	struct dump_files log;
-	int64_t		 begin, end;	/* of the log's records */
-	int64_t		 last_ms;	/* store time of the last record */
-	struct queue	*queues;
-	uint64_t	 records, units, entries, problems, behind;
-	int64_t		 first_behind;
-	bool		 unclean;	/* `abort` is there, or a broker runs */
-};
-
-static void
-problem(struct check *c, const char *part, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static void
+void
 problem(struct check *c, const char *part, const char *fmt, ...)
 {
 	struct buf b = {0};
@@ -71,7 +46,7 @@ problem(struct check *c, const char *part, const char *fmt, ...)
 
 /* ---- queues by name */
 
-static struct queue *
+struct queue *
 find_queue(struct check *c, struct slice topic, int32_t id)
 {
 	char key[MSG_TOPIC_MAX_V2 + 16];
@@ -102,6 +77,26 @@ add_queue(void *arg, const char *topic, int32_t id, const char *dir)
 		problem(c, "queue", "%s", e.text);
 	HASH_ADD_KEYPTR(hh, c->queues, q->key, strlen(q->key), q);
 	return RC_OK;
+}
+
+int64_t
+queue_end(struct queue *q)
+{
+	int64_t lo = segs_min(&q->files.segs) / UNIT_BYTES, hi = q->has_files ? segs_end(&q->files.segs) / UNIT_BYTES : lo;
+	struct unit u;
+
+	while (lo < hi) { /* used units come first */
+		int64_t mid = lo + (hi - lo) / 2;
+		struct slice s = dump_files_at(&q->files, mid * UNIT_BYTES);
+
+		if (s.p != NULL)
+			unit_read(&u, s.p);
+		if (s.p != NULL && unit_is_used(&u))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
 }
 
 static void
@@ -165,7 +160,7 @@ check_record(struct check *c, const struct message *m)
 	struct queue *q;
 
 	c->records++;
-	c->last_ms = m->store_ms;
+	c->last_ms = MAX_OF(c->last_ms, m->store_ms);
 	if (!has_unit(m))
 		return;
 	q = find_queue(c, m->topic, m->queue_id);
@@ -251,6 +246,18 @@ check_log(struct check *c)
 
 /* ---- queues */
 
+/* The code of delayed messages is their time, which the delay levels decide. */
+static void
+check_tag(struct check *c, const struct queue *q, int64_t offset, const struct unit *u, const struct message *m)
+{
+	struct slice tags = props_get(m->props[0], "TAGS");
+	int64_t code = tags.n > 0 ? message_tags_code(tags) : 0;
+
+	if (strcmp(q->topic, SCHEDULE_TOPIC) == 0 ? u->tags_code < m->store_ms : u->tags_code != code)
+		problem(c, "queue", "%s queue %d: unit %" PRId64 " has the code %" PRId64 ", but its message's tag \"%.*s\" has %" PRId64,
+		    q->topic, q->id, offset, u->tags_code, (int)MIN_OF(tags.n, (size_t)64), tags.p, code);
+}
+
 static void
 check_unit(struct check *c, struct queue *q, int64_t offset, const struct unit *u)
 {
@@ -273,6 +280,8 @@ check_unit(struct check *c, struct queue *q, int64_t offset, const struct unit *
 	if (!slice_is(m.topic, q->topic) || m.queue_id != q->id || m.queue_offset != offset)
 		problem(c, "queue", "%s queue %d: unit %" PRId64 " points at the record at %" PRId64 ", which is of %.*s, queue %d, offset %"
 		    PRId64, q->topic, q->id, offset, u->physical, (int)m.topic.n, m.topic.p, m.queue_id, m.queue_offset);
+	else
+		check_tag(c, q, offset, u, &m);
 }
 
 static void
@@ -300,91 +309,6 @@ check_queue(struct check *c, struct queue *q)
 		last = u.physical;
 		check_unit(c, q, n, &u);
 	}
-}
-
-/* ---- index */
-
-static bool
-has_key(const struct message *m, uint32_t hash)
-{
-	struct slice uniq = props_get(m->props[0], "UNIQ_KEY"), rest = props_get(m->props[0], "KEYS"), key;
-
-	if (uniq.n > 0 && index_hash_of(m->topic, uniq) == hash)
-		return true;
-	while (str_next(&rest, ' ', &key))
-		if (key.n > 0 && index_hash_of(m->topic, key) == hash)
-			return true;
-	return false;
-}
-
-static void
-check_entry(struct check *c, const struct index_view *v, int32_t number)
-{
-	struct index_entry x, prev;
-	struct message m;
-
-	c->entries++;
-	index_entry_read(v, number, &x);
-	if (x.prev < 0 || x.prev >= number)
-		problem(c, "index", "%s: entry %d has the forerunner %d", v->path, number, x.prev);
-	else if (x.prev > 0 && (index_entry_read(v, x.prev, &prev), prev.hash % (uint32_t)v->slots != x.hash % (uint32_t)v->slots))
-		problem(c, "index", "%s: entry %d and its forerunner %d are of different slots", v->path, number, x.prev);
-	if (x.offset < c->begin || (x.offset >= c->end && c->unclean))
-		return;
-	if (log_record(&c->log, x.offset, false, &m) != RC_OK)
-		problem(c, "index", "%s: entry %d points at %" PRId64 ", where no record begins", v->path, number, x.offset);
-	else if (!has_key(&m, x.hash))
-		problem(c, "index", "%s: entry %d points at the record at %" PRId64 ", which has no key of that hash", v->path, number,
-		    x.offset);
-}
-
-static enum rc
-check_index(void *arg, const struct index_view *v)
-{
-	struct check *c = arg;
-	int32_t used = 0;
-
-	if (v->next > v->entries || v->next < 1) {
-		problem(c, "index", "%s: its head counts %d entries of %d", v->path, v->next, v->entries);
-		return RC_OK;
-	}
-	for (int32_t n = 1; n < v->next; n++)
-		check_entry(c, v, n);
-	for (int32_t n = 0; n < v->slots; n++) {
-		int32_t first = index_slot_read(v, n);
-
-		used += first > 0;
-		if (first >= v->next && !c->unclean)
-			problem(c, "index", "%s: slot %d begins with entry %d of %d", v->path, n, first, v->next - 1);
-	}
-	if (used != v->used_slots && !c->unclean)
-		problem(c, "index", "%s: its head counts %d slots in use, there are %d", v->path, v->used_slots, used);
-	return RC_OK;
-}
-
-/* ---- checkpoint */
-
-static void
-check_times(struct check *c)
-{
-	struct checkpoint p;
-	char path[PATH_MAX];
-	struct err e;
-	enum rc rc;
-
-	snprintf(path, sizeof(path), "%s/" CHECKPOINT_NAME, c->o->root);
-	rc = checkpoint_read(path, &p, &e);
-	if (rc != RC_OK) {
-		if (rc != RC_NOTFOUND || (c->records > 0 && !c->unclean))
-			problem(c, "checkpoint", "%s", e.text);
-		return;
-	}
-	if (p.physic_ms > c->last_ms && c->records > 0)
-		problem(c, "checkpoint", "the log is said to be synced up to %" PRId64 ", its last record is of %" PRId64, p.physic_ms,
-		    c->last_ms);
-	if (p.logics_ms > c->last_ms && c->records > 0)
-		problem(c, "checkpoint", "the queues are said to be synced up to %" PRId64 ", the last record is of %" PRId64,
-		    p.logics_ms, c->last_ms);
 }
 
 /* ---- all of it */
@@ -439,12 +363,12 @@ check_all(struct check *c)
 	HASH_ITER(hh, c->queues, q, tmp)
 		if (q->has_files)
 			check_queue(c, q);
-	rc = index_each(c->o, check_index, c, &e);
-	if (rc == RC_BADDATA)
-		problem(c, "index", "%s", e.text);
-	else if (rc != RC_OK && rc != RC_NOTFOUND)
-		return dump_fail("%s", e.text);
+	check_index_files(c);
 	check_times(c);
+	check_timer(c);
+	check_epochs(c);
+	check_config(c);
+	check_others(c);
 	summary(c);
 	return c->problems == 0 ? DUMP_OK : DUMP_DAMAGED;
 }
