@@ -84,7 +84,7 @@ class BadInput(unittest.TestCase):
 
     def test_every_code_survives_noise_for_a_body(self):
         with open(os.path.join(rmq.TOP, "src/remoting/codes.tbl")) as f:
-            codes = [int(line.split(",")[1].strip(" )\n")) for line in f if line.startswith("REQUEST_CODE(")]
+            codes = [int(line.split(",")[1].split(")")[0]) for line in f if line.startswith("REQUEST_CODE(")]
         noise = [b"", b"\0" * 40, b"\xff" * 40, b"{" * 40, b'{"a":', b"[[[[", b'{"clientID":1}', bytes(range(256))]
         pids = {w["name"]: w["pid"] for w in self.cluster.status()["workers"]}
         ext = {"topic": "T", "consumerGroup": "G", "queueId": "0", "group": "G", "timestamp": "0", "offset": "0"}
