@@ -112,7 +112,7 @@ struct pop_ask { /* slices belong to the frame, or to who keeps the ask */
 	enum pop_kind kind;
 	bool order;
 	/* how this pass is to be done */
-	bool again;  /* not the first */
+	bool again;    /* not the first */
 	uint8_t asked; /* times that warm was */
 };
 void pop_ask_run(struct pop *p, struct conn *c, const struct request_id *id, const struct pop_ask *ask);

@@ -425,6 +425,14 @@ pop_log_follow_offset(struct pop *p, struct pop_queue *q)
 }
 
 void
+pop_log_set_first(struct pop *p, struct pop_queue *q, int64_t offset)
+{
+	(void)offset_commit(p->b->offsets, "a first pop", q->sub->group, q->sub->topic, q->id, offset);
+	q->committed = offset_get(p->b->offsets, q->sub->group, q->sub->topic, q->id);
+	q->next = offset;
+}
+
+void
 pop_log_move_offset(struct pop *p, struct pop_queue *q, int64_t offset, int64_t physical, int64_t end)
 {
 	struct move *last = TAILQ_LAST(&p->log->moves, move_list);

@@ -130,13 +130,18 @@ retry_topic(const struct pop *p, const struct pop_sub *sub, struct pop_name *nam
 static struct topic *
 ensure_retry_topic(struct pop *p, const struct pop_sub *sub, struct pop_name *name)
 {
+	struct pop_queue *q;
 	struct topic *t;
 
 	if (topic_find(p->b->topics, pop_normal_topic(sub->topic, sub->group)) == NULL || !retry_topic(p, sub, name))
 		return NULL;
 	t = topic_ensure(p->b->topics, slice_of(name->text), 1, PERM_READ | PERM_WRITE, 0);
-	if (t != NULL && offset_get(p->b->offsets, sub->group, t->name_slice, 0) < 0)
-		(void)offset_commit(p->b->offsets, "a first revival", sub->group, t->name_slice, 0, 0);
+	q = t != NULL ? pop_state_queue(p->state, t->name_slice, sub->group, 0) : NULL;
+	if (q == NULL)
+		return NULL;
+	pop_log_follow_offset(p, q);
+	if (q->next < 0)
+		pop_log_set_first(p, q, 0);
 	return t;
 }
 

@@ -13,7 +13,7 @@
 
 #define PERCENT      100
 #define PERCENT_STEP 61 /* has no divisor in common with 100: all values come, evenly spread */
-#define ASKS_MAX     16  /* of warm; then the range is read as it is: slow is better than never */
+#define ASKS_MAX     16 /* of warm; then the range is read as it is: slow is better than never */
 
 /* One pass of a request. */
 struct taking {
@@ -196,9 +196,7 @@ set_first_offset(struct taking *t, struct pop_queue *q, struct store_queue *sq)
 {
 	if (LIKELY(q->next >= 0))
 		return;
-	q->next = pop_first_offset(t->pop, q->sub->topic, sq, t->ask->init_mode);
-	(void)offset_commit(t->pop->b->offsets, "a first pop", q->sub->group, q->sub->topic, q->id, q->next);
-	q->committed = offset_get(t->pop->b->offsets, q->sub->group, q->sub->topic, q->id);
+	pop_log_set_first(t->pop, q, pop_first_offset(t->pop, q->sub->topic, sq, t->ask->init_mode));
 }
 
 /* May nothing more of that queue be given out? */
