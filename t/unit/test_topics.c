@@ -151,6 +151,8 @@ attributes_change_by_the_originals_rules(void)
 	fixture_start(&f, NULL);
 	CU_ASSERT_EQUAL(set("A", 4, "+message.type=FIFO,+queue.type=SimpleCQ", &e), RC_OK);
 	CU_ASSERT_STRING_EQUAL(attribute("A", "message.type"), "FIFO");
+	CU_ASSERT_EQUAL(set("B", 4, "+queue.type=BatchCQ", &e), RC_INVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.text, "BatchCQ is not supported"));
 	CU_ASSERT_EQUAL(set("A", 4, "+queue.type=SimpleCQ", &e), RC_INVAL);
 	CU_ASSERT_STRING_EQUAL(e.text, "attempt to update an unchangeable attribute. key: queue.type");
 	CU_ASSERT_EQUAL(set("A", 4, "-reserve.time", &e), RC_INVAL);

@@ -40,7 +40,7 @@ answer_query(struct conn *c, const struct request_id *id, const struct query_res
 	frame_field_i64(&f, "indexLastUpdateTimestamp", r->last_update_ms);
 	frame_field_i64(&f, "indexLastUpdatePhyoffset", r->last_update_offset);
 	frame_end(&f, found->bytes);
-	for (unsigned i = 0; i < found->count; i++)
+	for (unsigned i = found->count; i-- > 0;) /* the newest that there are, the oldest of them first */
 		conn_put_ref(c, found->record[i].p, found->record[i].n);
 	conn_kick(c);
 }

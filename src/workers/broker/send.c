@@ -103,7 +103,7 @@ send_header_read(struct send_header *h, struct conn *c, const struct command *cm
 		collect_v1(cmd, raw);
 	else
 		collect_v2(cmd, raw);
-	bad = raw['b' - 'a'].n == 0 ? 'b' : parse_numbers(h, raw);
+	bad = raw['b' - 'a'].p == NULL ? 'b' : parse_numbers(h, raw);
 	if (bad != 0) {
 		request_id_of(&id, cmd);
 		broker_bad_value(c, &id, field_name(cmd, bad), raw[bad - 'a']);

@@ -110,6 +110,9 @@ check_step(const struct step *s, const json_t *current, struct err *e)
 		return fault(e, "unsupported key: ", s->name);
 	if (current != NULL && !a->changeable)
 		return fault(e, "attempt to update an unchangeable attribute. key: ", s->name);
+	if (s->plus && slice_is(s->name, "queue.type") && slice_is(s->value, "BatchCQ"))
+		return fault(e, "queue.type=BatchCQ is not supported by this broker: batches get a queue entry for each message, as with SimpleCQ",
+		    SLICE_NONE);
 	return s->plus ? check_value(a, s->value, e) : RC_OK;
 }
 
