@@ -177,8 +177,8 @@ be_warm(void)
 	}
 }
 
-static bool
-query(const char *key, bool unique, struct got *g)
+static void
+ask_for(const char *key, bool unique)
 {
 	struct ask a;
 
@@ -190,8 +190,33 @@ query(const char *key, bool unique, struct got *g)
 	ask_field(&a, "endTimestamp", "9999999999999");
 	ask_field(&a, "_UNIQUE_KEY_QUERY", unique ? "true" : "false");
 	ask_send(&a, &f, consumer, NULL, 0);
+}
+
+static bool
+query(const char *key, bool unique, struct got *g)
+{
+	ask_for(key, unique);
 	be_warm();
 	return got_read(g, &f, consumer);
+}
+
+static void
+a_warm_that_brings_nothing_does_not_keep_a_query_for_ever(void)
+{
+	struct ipc_msg m;
+	struct got g;
+
+	begin();
+	CU_ASSERT_FATAL(send_one(&f, consumer, "T1", 0, "KEYS\1k1\2UNIQ_KEY\1U1\2", "keyed", &g));
+	got_free(&g);
+	ask_for("nothing", false);
+	for (int i = 0; i < 400; i++, fixture_turns(&f, 1))
+		if (ipc_recv(f.warm_fd, &m) == RC_OK)
+			CU_ASSERT_EQUAL(ipc_send(f.warm_fd, IPC_WARM_BROKER_DONE, ipc_i64(&m), (int32_t)0), RC_OK);
+	CU_ASSERT_FATAL(got_read(&g, &f, consumer));
+	CU_ASSERT_EQUAL(g.cmd.code, RES_QUERY_NOT_FOUND);
+	got_free(&g);
+	end();
 }
 
 static void
@@ -237,4 +262,5 @@ messages_are_found_by_key_and_place(void)
 }
 
 TEST_MAIN("broker/reply and query", TEST(reply_is_pushed_and_stored), TEST(failed_push_is_told_and_stored_all_the_same),
-    TEST(asker_that_goes_away_is_an_error), TEST(messages_are_found_by_key_and_place))
+    TEST(asker_that_goes_away_is_an_error), TEST(messages_are_found_by_key_and_place),
+    TEST(a_warm_that_brings_nothing_does_not_keep_a_query_for_ever))

@@ -22,10 +22,17 @@ struct reread {
 	unsigned rounds;
 };
 
+/* This pass reads from the disk whatever is cold. */
+static bool
+is_plain(const struct broker *b)
+{
+	return b->rereading != NULL && b->rereading->rounds >= ROUNDS_MAX;
+}
+
 void
 reread_begin(struct broker *b)
 {
-	if (b->rereading == NULL || b->rereading->rounds < ROUNDS_MAX)
+	if (!is_plain(b))
 		store_ask(b->store);
 }
 
@@ -91,7 +98,7 @@ reread_needed(struct broker *b, struct conn *c, struct command *cmd, request_han
 	struct reread *r;
 	enum rc rc;
 
-	if (LIKELY(cold->noted == 0))
+	if (LIKELY(cold->noted == 0) || is_plain(b)) /* what is noted then is of the pass before */
 		return false;
 	r = copy_request(b, c, cmd, again);
 	rc = cold_wait_list(b->cold, cold, warm_has_read, r);
