@@ -85,12 +85,23 @@ put_table(struct broker *b, struct buf *out)
 	buf_put_char(out, '}');
 }
 
+/* Clients find this broker, as far as the name servers can be reached: that is what being ready means. */
+static void
+look_ready(struct announce *a)
+{
+	for (const struct ns *n = a->list; n != NULL; n = n->next)
+		if (!n->registered && n->error[0] == '\0')
+			return;
+	broker_ready(a->b);
+}
+
 static void
 set_error(struct ns *n, const char *why)
 {
 	if (strcmp(n->error, why) != 0)
 		log_warn("name server %s: %s", n->text, why);
 	snprintf(n->error, sizeof n->error, "%.*s", (int)sizeof n->error - 1, why);
+	look_ready(n->a);
 }
 
 /* The name server's table of order topics: those topics are marked. */
@@ -134,6 +145,7 @@ confirmed(struct ns *n, struct command *cmd)
 	n->retry_ms = RETRY_FIRST_MS;
 	take_text(n->a->master_addr, sizeof n->a->master_addr, field_get(cmd, "masterAddr"));
 	take_text(n->a->master_ha_addr, sizeof n->a->master_ha_addr, field_get(cmd, "haServerAddr"));
+	look_ready(n->a);
 	take_order_topics(n->a, cmd->body);
 	slave_learned(n->a->b->slave, n->a->master_addr, n->a->master_ha_addr);
 }
@@ -493,6 +505,7 @@ announce_start(struct announce *a)
 	a->period.repeat = period_seconds(a);
 	ev_timer_again(a->b->w->loop, &a->period);
 	register_everywhere(a);
+	look_ready(a);
 }
 
 void

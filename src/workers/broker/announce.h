@@ -8,7 +8,7 @@
 
 struct announce	*announce_new(struct broker *b);
 void		 announce_free(struct announce **a);
-/* First registration, and the timer from then on. */
+/* First registration, and the timer from then on. When each name server has confirmed it or failed to, broker_ready is called. */
 void		 announce_start(struct announce *a);
 /* Topics or permissions have changed: register soon (the changes of some milliseconds make one registration). a may be NULL. */
 void		 announce_changed(struct announce *a);

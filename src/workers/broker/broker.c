@@ -376,6 +376,7 @@ on_second(struct worker *w)
 	struct broker *b = w->state;
 
 	b->seconds++;
+	broker_ready(b); /* a name server that keeps us waiting is no reason to be taken for dead */
 	if (b->stopping)
 		b->stop_seconds++;
 	if (b->store == NULL)

@@ -91,6 +91,7 @@ struct broker {
 	bool		 promoted;	/* became the master while it ran: the supervisor has seen to it that there is no other */
 	bool		 fenced;	/* was the master, another one is: nothing is acknowledged, failed_why says so */
 	bool		 left;		/* the name servers know that we stop */
+	bool		 told_ready;
 	unsigned	 seconds, stop_seconds;
 	int64_t		 conf_changes, conf_changed_ms; /* by updateBrokerConfig */
 	ev_prepare	 turn_end;
@@ -126,6 +127,8 @@ bool	broker_writable(const struct broker *b);
 void	broker_fail(struct broker *b, const char *why);
 /* Why a send is refused now, whatever it holds: NULL, or a sentence; *code is what to answer. */
 const char	*broker_send_refusal(struct broker *b, int *code);
+/* Serving, and the name servers say so to clients (or cannot be reached): tells the master, the first time. */
+void	broker_ready(struct broker *b);
 /* start.c and broker.c to each other */
 int	broker_run(struct worker *w);
 struct broker *broker_start(struct worker *w);	/* all but the loop: for tests too */

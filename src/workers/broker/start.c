@@ -214,8 +214,15 @@ broker_start(struct worker *w)
 	slave_start(b->slave);
 	log_info("serves %s at %s, store %s, from log offset %lld to %lld", b->conf->brokerName, b->store_host_text,
 	    b->conf->storePathRootDir, (long long)pos_read(&w->shm->clean.min), (long long)pos_read(&w->shm->broker.appended));
-	worker_ready(w);
 	return b;
+}
+
+void
+broker_ready(struct broker *b)
+{
+	if (!b->told_ready)
+		worker_ready(b->w);
+	b->told_ready = true;
 }
 
 void
