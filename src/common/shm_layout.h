@@ -84,6 +84,7 @@ struct shm_line_clean { /* writer: clean */
 	shm_i32		disk_full;	/* refuse writes */
 	shm_i32		log_disk_permille, queue_disk_permille;
 	shm_i64		disk_free_bytes, disk_total_bytes;
+	shm_i64		disk_full_in_s;	/* until writes are refused, at the rate of the last minutes; -1 never */
 	shm_u64		segments_removed, queues_removed, index_removed;
 };
 

@@ -21,7 +21,9 @@ struct index_file {
 	int64_t	 begin_ms, end_ms, begin_physical, end_physical;
 	int32_t	 used_slots, count; /* count: number of the next entry, at least 1 */
 	int64_t	 reserved;	/* bytes of the file that have blocks */
+	int64_t	 touched;	/* bytes whose pages are in memory: entries are put without a page fault */
 	bool	 dirty;
+	bool	 slots_told;	/* somebody was asked to bring its slots into memory */
 };
 
 struct index {
@@ -60,6 +62,11 @@ void	index_last(const struct index *ix, int64_t *store_ms, int64_t *physical);
 /* End time of the newest full file: what the checkpoint may say once the files are synced. */
 int64_t	index_full_ms(const struct index *ix);
 
+/*
+ * Each entry touches a slot anywhere in the first *bytes of the newest file: they are to be in memory. NULL: this was told before, or
+ * there is no file.
+ */
+const char	*index_cold_slots(struct index *ix, int64_t *bytes);
 /* Tells each file with unsynced bytes, once. */
 void	index_tell_dirty(struct index *ix, void (*tell)(void *arg, const char *path), void *arg);
 /* The files that were told may not have been synced: the newest two count as dirty again. */

@@ -283,6 +283,7 @@ void
 store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_messages, const struct store_filter *f,
     bool may_be_cold, struct get_result *r)
 {
+	store_see_min(s);
 	gate_forget(&s->gate);
 	s->gate.closed = may_be_cold;
 	get(s, q, offset, max_messages, f, may_be_cold, r);
@@ -292,6 +293,7 @@ store_get(struct store *s, struct store_queue *q, int64_t offset, int32_t max_me
 void
 store_ask(struct store *s)
 {
+	store_see_min(s);
 	gate_close(&s->gate);
 }
 

@@ -362,16 +362,25 @@ store_close(struct store **sp, bool clean)
 
 /* ---- each second */
 
-static void
-follow_min(struct store *s)
+void
+store_see_min(struct store *s)
 {
 	int64_t min = pos_read(&s->shm->clean.min);
 
-	if (min <= s->log.min)
+	if (LIKELY(min <= s->log.min))
 		return;
-	commitlog_forget(&s->log, min);
-	s->files.log_min = min;
-	index_forget(&s->index, min);
+	s->log.min = s->files.log_min = min;
+}
+
+static void
+follow_min(struct store *s)
+{
+	store_see_min(s);
+	if (s->log.min == s->forgotten)
+		return;
+	s->forgotten = s->log.min;
+	commitlog_forget(&s->log, s->log.min);
+	index_forget(&s->index, s->log.min);
 }
 
 static void
@@ -383,6 +392,16 @@ load_queues(struct store *s)
 		;
 }
 
+static void
+want_slots(struct store *s)
+{
+	int64_t bytes;
+	const char *path = index_cold_slots(&s->index, &bytes);
+
+	if (path != NULL && s->ops.on_wanted != NULL)
+		s->ops.on_wanted(s->ops.arg, path, bytes);
+}
+
 void
 store_second(struct store *s)
 {
@@ -391,6 +410,7 @@ store_second(struct store *s)
 	load_queues(s);
 	dispatch_retry(s);
 	dirty_second(s);
+	want_slots(s);
 	store_note_positions(s, true);
 }
 

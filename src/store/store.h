@@ -27,6 +27,8 @@ struct store_ops {
 	void	(*on_arrival)(void *arg, struct store_queue *q, int64_t tags_code, struct slice props);
 	/* A queue or index file has unsynced bytes (at most once per file and mark): tell flush. */
 	void	(*on_dirty_file)(void *arg, const char *path);
+	/* These bytes of a file are written to soon, at random: bring them into memory, nobody waits. May be NULL. */
+	void	(*on_wanted)(void *arg, const char *path, int64_t bytes);
 	/* The writer entered the segment that begins at `from`: tell clean to prepare the next. */
 	void	(*on_roll)(void *arg, int64_t from);
 	void	*arg;

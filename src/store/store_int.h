@@ -54,6 +54,7 @@ struct store {
 	struct dispatch	 dispatch;
 	struct dirty	 dirty;
 	struct cold_list gate;
+	int64_t		 forgotten;	/* maps of what lies below this start of the log are gone */
 	int64_t		 hot_from;	/* log bytes from here on were written by this process */
 	int64_t		 earliest_of, earliest_ms; /* store time of the record at this start of the log; of: -1 not known */
 	struct positions_file positions;
@@ -87,6 +88,8 @@ void	dispatch_free(struct dispatch *d);
 enum rc	dispatch_run(struct store *s, int64_t limit, unsigned max, struct err *e) MUST_CHECK;
 /* Once a second: tries again if it stands still. In stage.c, where the positions are. */
 void	dispatch_retry(struct store *s);
+/* clean has moved the first byte of the log: what lies below is not read any more from now on. Nothing is unmapped yet. In store.c. */
+void	store_see_min(struct store *s);
 /* After each turn and each second: notes how far everything is, when enough has come since, or `now`. In store.c. */
 void	store_note_positions(struct store *s, bool now);
 /* Reads messageDelayLevel. */

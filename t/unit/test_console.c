@@ -177,6 +177,7 @@ status_shows_positions_counters_and_flushes(void)
 	f.node->flush.syncs = 4;
 	f.node->flush.sync_us = 1000;
 	f.node->clean.log_disk_permille = 555;
+	f.node->clean.disk_full_in_s = 7200;
 	o = status_of(&f);
 	CU_ASSERT_STRING_EQUAL(text_at(o, "nodes", "name"), "broker-a-0");
 	CU_ASSERT_STRING_EQUAL(text_at(o, "nodes", "state"), "running");
@@ -190,6 +191,7 @@ status_shows_positions_counters_and_flushes(void)
 	CU_ASSERT_EQUAL(number_at(o, "nodes.0.counters.put_msgs"), 42);
 	CU_ASSERT_EQUAL(number_at(o, "nodes.0.flush.meanUs"), 250);
 	CU_ASSERT_DOUBLE_EQUAL(number_at(o, "nodes.0.disk.logUsedPercent"), 55.5, 0.001);
+	CU_ASSERT_EQUAL(number_at(o, "nodes.0.disk.fullInSeconds"), 7200);
 	json_decref(o);
 	fixture_free(&f);
 }

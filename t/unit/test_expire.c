@@ -28,6 +28,14 @@ set(const char *key, const char *value)
 	expire_rule_of(&conf, &rule);
 }
 
+static struct expire_plan
+decide(int hour, int log_pct, int queue_pct, bool asked)
+{
+	const struct disk log = {.pct = log_pct}, queue = {.pct = queue_pct};
+
+	return expire_decide(&rule, hour, &log, &queue, asked);
+}
+
 static void
 the_used_part_is_rounded_up_as_the_original_does(void)
 {
@@ -44,13 +52,13 @@ static void
 files_are_looked_at_in_the_hours_of_deletewhen(void)
 {
 	begin();
-	CU_ASSERT_TRUE(expire_decide(&rule, 4, 10, 10, false).look);
-	CU_ASSERT_FALSE(expire_decide(&rule, 5, 10, 10, false).look);
+	CU_ASSERT_TRUE(decide(4, 10, 10, false).look);
+	CU_ASSERT_FALSE(decide(5, 10, 10, false).look);
 	set("deleteWhen", "00;13;23");
-	CU_ASSERT_TRUE(expire_decide(&rule, 0, 10, 10, false).look);
-	CU_ASSERT_TRUE(expire_decide(&rule, 13, 10, 10, false).look);
-	CU_ASSERT_TRUE(expire_decide(&rule, 23, 10, 10, false).look);
-	CU_ASSERT_FALSE(expire_decide(&rule, 4, 10, 10, false).look);
+	CU_ASSERT_TRUE(decide(0, 10, 10, false).look);
+	CU_ASSERT_TRUE(decide(13, 10, 10, false).look);
+	CU_ASSERT_TRUE(decide(23, 10, 10, false).look);
+	CU_ASSERT_FALSE(decide(4, 10, 10, false).look);
 	end();
 }
 
@@ -60,15 +68,15 @@ the_disk_decides_what_is_done_beside_the_hour(void)
 	struct expire_plan p;
 
 	begin();
-	p = expire_decide(&rule, 12, 75, 75, false);
+	p = decide(12, 75, 75, false);
 	CU_ASSERT_TRUE(!p.look && !p.force && !p.full);
-	p = expire_decide(&rule, 12, 76, 0, false);
+	p = decide(12, 76, 0, false);
 	CU_ASSERT_TRUE(p.look && !p.force && !p.full);
-	p = expire_decide(&rule, 12, 86, 0, false);
+	p = decide(12, 86, 0, false);
 	CU_ASSERT_TRUE(p.look && p.force && !p.full);
-	p = expire_decide(&rule, 12, 90, 0, false);
+	p = decide(12, 90, 0, false);
 	CU_ASSERT_FALSE(p.full);
-	p = expire_decide(&rule, 12, 91, 0, false);
+	p = decide(12, 91, 0, false);
 	CU_ASSERT_TRUE(p.look && p.force && p.full);
 	end();
 }
@@ -77,9 +85,9 @@ static void
 the_disk_of_the_queues_counts_as_well(void)
 {
 	begin();
-	CU_ASSERT_TRUE(expire_decide(&rule, 12, 10, 91, false).full);
-	CU_ASSERT_TRUE(expire_decide(&rule, 12, 10, 76, false).look);
-	CU_ASSERT_FALSE(expire_decide(&rule, 12, DISK_UNKNOWN, DISK_UNKNOWN, false).full);
+	CU_ASSERT_TRUE(decide(12, 10, 91, false).full);
+	CU_ASSERT_TRUE(decide(12, 10, 76, false).look);
+	CU_ASSERT_FALSE(decide(12, DISK_UNKNOWN, DISK_UNKNOWN, false).full);
 	end();
 }
 
@@ -88,8 +96,8 @@ unexpired_files_stay_when_force_is_off(void)
 {
 	begin();
 	set("cleanFileForciblyEnable", "false");
-	CU_ASSERT_FALSE(expire_decide(&rule, 12, 95, 95, false).force);
-	CU_ASSERT_TRUE(expire_decide(&rule, 12, 95, 95, false).look);
+	CU_ASSERT_FALSE(decide(12, 95, 95, false).force);
+	CU_ASSERT_TRUE(decide(12, 95, 95, false).look);
 	end();
 }
 
@@ -97,8 +105,8 @@ static void
 an_operator_may_ask_at_any_hour(void)
 {
 	begin();
-	CU_ASSERT_TRUE(expire_decide(&rule, 12, 10, 10, true).look);
-	CU_ASSERT_FALSE(expire_decide(&rule, 12, 10, 10, true).force);
+	CU_ASSERT_TRUE(decide(12, 10, 10, true).look);
+	CU_ASSERT_FALSE(decide(12, 10, 10, true).force);
 	end();
 }
 
@@ -149,8 +157,74 @@ one_round_removes_at_most_the_batch(void)
 	end();
 }
 
+static void
+free_bytes_decide_beside_the_percents(void)
+{
+	struct disk roomy = {.pct = 10, .total = INT64_C(1) << 40, .usable = INT64_C(1) << 39}, tight = roomy;
+	struct expire_plan p;
+
+	begin();
+	tight.usable = INT64_C(5) << 30;
+	p = expire_decide(&rule, 12, &tight, &roomy, false);
+	CU_ASSERT_FALSE(p.full || p.force || p.look); /* not asked for */
+	set("diskCleanFreeBytes", "10737418240");
+	p = expire_decide(&rule, 12, &tight, &roomy, false);
+	CU_ASSERT_TRUE(!p.full && p.force && p.look);
+	p = expire_decide(&rule, 12, &roomy, &roomy, false);
+	CU_ASSERT_FALSE(p.full || p.force || p.look);
+	set("diskMinFreeBytes", "6442450944");
+	p = expire_decide(&rule, 12, &roomy, &tight, false);
+	CU_ASSERT_TRUE(p.full && p.force && p.look);
+	set("diskCleanFreeBytes", "0"); /* what refuses writes makes room too */
+	tight.usable = (INT64_C(6) << 30) - 1;
+	p = expire_decide(&rule, 12, &tight, &roomy, false);
+	CU_ASSERT_TRUE(p.full && p.force && p.look);
+	tight.usable++;
+	CU_ASSERT_FALSE(expire_decide(&rule, 12, &tight, &roomy, false).full);
+	tight = (struct disk){.pct = DISK_UNKNOWN};
+	CU_ASSERT_FALSE(expire_decide(&rule, 12, &tight, &tight, false).full);
+	end();
+}
+
+static void
+room_ends_where_writes_are_refused(void)
+{
+	struct disk d = {.pct = 10, .total = 1000000, .usable = 500000};
+
+	begin();
+	CU_ASSERT_EQUAL(expire_room(&rule, &d), 400000); /* 90 percent */
+	set("diskMinFreeBytes", "200000");
+	CU_ASSERT_EQUAL(expire_room(&rule, &d), 300000);
+	d.usable = 100;
+	CU_ASSERT_EQUAL(expire_room(&rule, &d), 0);
+	end();
+}
+
+static void
+time_to_full_follows_the_rate(void)
+{
+	struct growth g = {0};
+	int64_t ms = 5000, usable = INT64_C(1) << 40;
+
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 1000), -1);
+	growth_look(&g, ms, usable);
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 1000), -1); /* one look is no rate */
+	for (int i = 0; i < 100; i++)
+		growth_look(&g, ms += 10000, usable -= 10 * 1000000);
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 5000000), 5); /* a megabyte a second */
+	growth_look(&g, ms, usable); /* twice at one moment: nothing to learn */
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 5000000), 5);
+	for (int i = 0; i < 1000; i++)
+		growth_look(&g, ms += 10000, usable -= 10 * 2000000);
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 6000000), 3); /* what is long ago is forgotten */
+	for (int i = 0; i < 1000; i++)
+		growth_look(&g, ms += 10000, usable += 10);
+	CU_ASSERT_EQUAL(growth_full_in_s(&g, 6000000), -1);
+}
+
 TEST_MAIN("clean/expire", TEST(the_used_part_is_rounded_up_as_the_original_does),
     TEST(files_are_looked_at_in_the_hours_of_deletewhen), TEST(the_disk_decides_what_is_done_beside_the_hour),
     TEST(the_disk_of_the_queues_counts_as_well), TEST(unexpired_files_stay_when_force_is_off),
     TEST(an_operator_may_ask_at_any_hour), TEST(levels_are_clamped_as_in_the_original),
-    TEST(the_first_file_that_is_not_due_stops_the_round), TEST(one_round_removes_at_most_the_batch))
+    TEST(the_first_file_that_is_not_due_stops_the_round), TEST(one_round_removes_at_most_the_batch), TEST(free_bytes_decide_beside_the_percents),
+    TEST(room_ends_where_writes_are_refused), TEST(time_to_full_follows_the_rate))

@@ -203,8 +203,7 @@ removed_log_is_passed_over_to_what_is_left(void)
 
 	world_begin(&w);
 	world_put_many(&w, "T", 0, 900, 9); /* four in a segment */
-	pos_publish(&w.shm->clean.min, WORLD_LOG_BYTES);
-	/* the pull was on its way: the queue's min is not known to it yet */
+	/* the queue's min is not known yet */
 	w.s->log.min = WORLD_LOG_BYTES;
 	r = get(&w, "T", 0, 32);
 	CU_ASSERT_EQUAL(r.status, GET_FOUND);
@@ -214,12 +213,30 @@ removed_log_is_passed_over_to_what_is_left(void)
 	r = get(&w, "T", 0, 32);
 	CU_ASSERT_EQUAL(r.status, GET_MESSAGE_WAS_REMOVING);
 	CU_ASSERT_EQUAL(r.next, 9);
-	w.s->log.min = 0;
-	store_second(w.s);
+	world_end(&w);
+}
+
+/* A consumer behind the minimum is sent to it by its next pull, not when the broker next looks around. */
+static void
+what_clean_has_just_removed_is_not_read_any_more(void)
+{
+	struct get_result r;
+	struct world w;
+
+	world_begin(&w);
+	world_put_many(&w, "T", 0, 900, 25);
+	pos_publish(&w.shm->clean.min, 3 * WORLD_LOG_BYTES);
+	world_remove(&w, world_log_file(0));
+	world_remove(&w, world_log_file(WORLD_LOG_BYTES));
+	world_remove(&w, world_log_file(2 * WORLD_LOG_BYTES));
+	cq_files_prune(&w.s->files, 0);
+	world_remove(&w, "consumequeue/T/0/00000000000000000000");
 	r = get(&w, "T", 0, 32);
 	CU_ASSERT_EQUAL(r.status, GET_OFFSET_TOO_SMALL);
-	CU_ASSERT_EQUAL(r.next, 4);
-	CU_ASSERT_EQUAL(r.min, 4);
+	CU_ASSERT_EQUAL(r.next, 12);
+	CU_ASSERT_EQUAL(r.min, 12);
+	store_second(w.s); /* the maps go later */
+	CU_ASSERT_EQUAL(world_read_all(&w, "T", 0, 12), 13);
 	world_end(&w);
 }
 
@@ -398,7 +415,7 @@ facts_tell_what_is_there(void)
 TEST_MAIN("store/reader", TEST(cases_outside_of_the_queue), TEST(slave_does_not_correct_offsets),
     TEST(neighbours_in_the_log_are_one_range), TEST(batch_ends_at_the_number_asked_for),
     TEST(limits_follow_the_settings_as_they_are_now), TEST(filters_pass_over_what_they_do_not_want),
-    TEST(scan_ends_with_its_budget_and_with_the_file), TEST(removed_log_is_passed_over_to_what_is_left),
+    TEST(scan_ends_with_its_budget_and_with_the_file), TEST(removed_log_is_passed_over_to_what_is_left), TEST(what_clean_has_just_removed_is_not_read_any_more),
     TEST(lost_queue_file_leads_on_to_the_next), TEST(unit_that_names_no_record_is_not_sent), TEST(many_pieces_end_the_batch),
     TEST(record_by_its_place), TEST(offset_by_time_at_each_boundary), TEST(offset_by_time_stays_within_what_is_left),
     TEST(pulls_of_a_store_that_was_opened_again), TEST(facts_tell_what_is_there))

@@ -57,6 +57,21 @@ arrived(void *arg, struct store_queue *q, int64_t tags_code, struct slice props)
 		timer_arrived(b->timer);
 }
 
+#define WARM_BYTES (1 << 20) /* what warm reads of one request */
+
+static void
+wanted(void *arg, const char *path, int64_t bytes)
+{
+	struct broker *b = arg;
+	struct cold_list l = {.count = 1, .range = {{.file = (char *)(uintptr_t)path}}};
+
+	for (int64_t at = 0; at < bytes; at += WARM_BYTES) {
+		l.range[0].at = at;
+		l.range[0].len = MIN_OF(bytes - at, (int64_t)WARM_BYTES);
+		cold_prefetch(b->cold, &l);
+	}
+}
+
 static void
 dirty_file(void *arg, const char *path)
 {
@@ -85,7 +100,8 @@ set_store_host(struct broker *b)
 static void
 open_store(struct broker *b)
 {
-	struct store_opts o = {.conf = b->conf, .shm = b->w->shm, .ops = {arrived, dirty_file, rolled, b}};
+	struct store_opts o = {.conf = b->conf, .shm = b->w->shm, .ops = {.on_arrival = arrived,
+	    .on_dirty_file = dirty_file, .on_wanted = wanted, .on_roll = rolled, .arg = b}};
 	struct err e;
 
 	if (store_open(&b->store, &o, &e) != RC_OK)

@@ -38,11 +38,6 @@
 #define IOPRIO_IDLE   (3 << 13)
 #define IOPRIO_PROCESS 1
 
-struct disk {
-	int	 pct;
-	int64_t	 total, usable;
-};
-
 struct clean {
 	struct worker	*w;
 	struct segs	 log;
@@ -53,6 +48,7 @@ struct clean {
 	ev_timer	 remove;	/* the next file of this round */
 	ev_timer	 fill;		/* the next chunk of the segment to come */
 	struct disk	 log_disk, queue_disk;
+	struct growth	 growth;	/* of what is used on the log's disk */
 	struct expire_rule rule;
 	bool		 running;	/* the broker has recovered: files may be touched */
 	int64_t		 entered;	/* segment that the writer was in when we first looked; -1 not known */
@@ -87,9 +83,9 @@ say_full(struct clean *c, bool full)
 	const struct disk *d = c->log_disk.pct >= c->queue_disk.pct ? &c->log_disk : &c->queue_disk;
 
 	if (full)
-		worker_event(c->w, "disk full: %d%% of the disk of %s is used, %" PRId64 " MB are free; above %d%% writes are "
-		    "refused. Make room there, lower fileReservedTime, or move the store; no restart is needed", d->pct,
-		    c->root, d->usable >> 20, c->rule.warning_pct);
+		worker_event(c->w, "disk full: %d%% of the disk of %s is used, %" PRId64 " MB are free; above %d%%, or with less than %"
+		    PRId64 " MB free, writes are refused. Make room there, lower fileReservedTime, or move the store; no restart is "
+		    "needed", d->pct, c->root, d->usable >> 20, c->rule.warning_pct, c->rule.min_free >> 20);
 	else
 		worker_event(c->w, "there is room again: %d%% of the disk of %s is used; writes are taken", d->pct, c->root);
 }
@@ -103,6 +99,8 @@ publish_disk(struct clean *c, bool full)
 	atomic_store_explicit(&s->queue_disk_permille, c->queue_disk.pct * 10, memory_order_relaxed);
 	atomic_store_explicit(&s->disk_free_bytes, c->log_disk.usable, memory_order_relaxed);
 	atomic_store_explicit(&s->disk_total_bytes, c->log_disk.total, memory_order_relaxed);
+	atomic_store_explicit(&s->disk_full_in_s, growth_full_in_s(&c->growth, expire_room(&c->rule, &c->log_disk)),
+	    memory_order_relaxed);
 	if ((atomic_load(&s->disk_full) != 0) == full)
 		return;
 	atomic_store(&s->disk_full, full);
@@ -126,7 +124,9 @@ judge(struct clean *c)
 
 	c->log_disk = look_at(c, c->log.dir);
 	c->queue_disk = look_at(c, c->queue_dir);
-	p = expire_decide(&c->rule, local_hour(), c->log_disk.pct, c->queue_disk.pct, c->asked > 0);
+	p = expire_decide(&c->rule, local_hour(), &c->log_disk, &c->queue_disk, c->asked > 0);
+	if (c->log_disk.pct != DISK_UNKNOWN)
+		growth_look(&c->growth, clock_mono_ms(), c->log_disk.usable);
 	publish_disk(c, p.full);
 	return p;
 }
@@ -299,7 +299,7 @@ static bool
 has_room(const struct clean *c)
 {
 	return c->log_disk.pct != DISK_UNKNOWN && c->log_disk.pct < c->rule.forcibly_pct &&
-	    c->log_disk.usable > 2 * c->log.file_bytes;
+	    c->log_disk.usable > 2 * c->log.file_bytes + c->rule.clean_free;
 }
 
 static void
@@ -371,8 +371,9 @@ watch_interval(const struct clean *c)
 {
 	double usual = MAX_OF(c->w->node->conf.cleanResourceInterval, 10) / 1000.0;
 	int pct = MAX_OF(c->log_disk.pct, c->queue_disk.pct);
+	int64_t usable = MIN_OF(c->log_disk.usable, c->queue_disk.usable);
 
-	if (!c->running || pct >= c->rule.forcibly_pct - NEARLY_PCT)
+	if (!c->running || pct >= c->rule.forcibly_pct - NEARLY_PCT || usable < c->rule.clean_free + c->rule.clean_free / 8)
 		return MIN_OF(usual, WATCH_SOON_S);
 	return usual;
 }

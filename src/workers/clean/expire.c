@@ -44,6 +44,8 @@ expire_rule_of(const struct broker_conf *c, struct expire_rule *r)
 	    .forcibly_pct = clamp(c->diskSpaceCleanForciblyRatio, 30, 85),
 	    .warning_pct = clamp(c->diskSpaceWarningLevelRatio, 35, 90),
 	    .forcibly = c->cleanFileForciblyEnable,
+	    .min_free = MAX_OF(c->diskMinFreeBytes, 0),
+	    .clean_free = MAX_OF(MAX_OF(c->diskCleanFreeBytes, c->diskMinFreeBytes), 0),
 	    .batch_max = c->deleteFileBatchMax > 0 ? (size_t)c->deleteFileBatchMax : 0,
 	};
 }
@@ -61,23 +63,63 @@ expire_used_pct(uint64_t total, uint64_t free_all, uint64_t free_usable)
 
 /* One disk: what its use asks for is added to the plan. */
 static void
-judge_disk(const struct expire_rule *r, int pct, struct expire_plan *p)
+judge_disk(const struct expire_rule *r, const struct disk *d, struct expire_plan *p)
 {
-	if (pct == DISK_UNKNOWN)
+	bool full, tight;
+
+	if (d->pct == DISK_UNKNOWN)
 		return;
-	p->full |= pct > r->warning_pct;
-	p->force |= (pct > r->warning_pct || pct > r->forcibly_pct) && r->forcibly;
-	p->look |= pct > r->warning_pct || pct > r->forcibly_pct || pct > r->max_pct;
+	full = d->pct > r->warning_pct || d->usable < r->min_free;
+	tight = full || d->pct > r->forcibly_pct || d->usable < r->clean_free;
+	p->full |= full;
+	p->force |= tight && r->forcibly;
+	p->look |= tight || d->pct > r->max_pct;
 }
 
 struct expire_plan
-expire_decide(const struct expire_rule *r, int hour, int log_pct, int queue_pct, bool asked)
+expire_decide(const struct expire_rule *r, int hour, const struct disk *log, const struct disk *queue, bool asked)
 {
 	struct expire_plan p = {.look = asked || (r->hours >> hour & 1) != 0};
 
-	judge_disk(r, log_pct, &p);
-	judge_disk(r, queue_pct, &p);
+	judge_disk(r, log, &p);
+	judge_disk(r, queue, &p);
 	return p;
+}
+
+int64_t
+expire_room(const struct expire_rule *r, const struct disk *d)
+{
+	int64_t kept = d->total / 100 * (100 - r->warning_pct);
+
+	return MAX_OF(d->usable - MAX_OF(kept, r->min_free), 0);
+}
+
+/* ---- growth */
+
+#define MEAN_S 600
+
+void
+growth_look(struct growth *g, int64_t mono_ms, int64_t usable)
+{
+	double seconds = (double)(mono_ms - g->at_ms) / 1000, weight;
+
+	if (g->at_ms != 0 && seconds <= 0)
+		return;
+	if (g->at_ms != 0) {
+		g->seen_s = MIN_OF(g->seen_s + (int64_t)(seconds + 0.5), (int64_t)MEAN_S);
+		weight = seconds / (double)MAX_OF(g->seen_s, 1);
+		g->per_s += ((double)(g->usable - usable) / seconds - g->per_s) * MIN_OF(weight, 1.0);
+	}
+	g->at_ms = mono_ms;
+	g->usable = usable;
+}
+
+int64_t
+growth_full_in_s(const struct growth *g, int64_t room)
+{
+	if (g->seen_s == 0 || g->per_s < 1)
+		return -1;
+	return (int64_t)MIN_OF((double)room / g->per_s, 1e15);
 }
 
 size_t

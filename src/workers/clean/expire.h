@@ -15,6 +15,7 @@ struct expire_rule {
 	int		forcibly_pct;	/* diskSpaceCleanForciblyRatio, 30..85 */
 	int		warning_pct;	/* diskSpaceWarningLevelRatio, 35..90 */
 	bool		forcibly;	/* cleanFileForciblyEnable */
+	int64_t		min_free, clean_free; /* diskMinFreeBytes, diskCleanFreeBytes; 0: the percents alone */
 	size_t		batch_max;	/* deleteFileBatchMax */
 };
 /* Reads and clamps the parameters. An hour that is none is passed over with a warning. */
@@ -28,8 +29,24 @@ struct expire_plan {
 	bool	look;	/* remove what has expired */
 	bool	force;	/* remove the oldest even if they have not */
 };
-/* hour: local time. Percent: DISK_UNKNOWN counts as room. asked: an operator wants it now. */
-struct expire_plan	expire_decide(const struct expire_rule *r, int hour, int log_pct, int queue_pct, bool asked);
+struct disk { /* one look at a disk */
+	int	 pct;		/* used; DISK_UNKNOWN counts as room */
+	int64_t	 total, usable;	/* bytes */
+};
+/* hour: local time. asked: an operator wants it now. */
+struct expire_plan	expire_decide(const struct expire_rule *r, int hour, const struct disk *log, const struct disk *queue, bool asked);
+/* How many bytes may still be written to it before writes are refused. */
+int64_t	expire_room(const struct expire_rule *r, const struct disk *d);
+
+/* How fast a disk fills: fed with each look, remembers a mean over about the last ten minutes. */
+struct growth {
+	int64_t	at_ms, usable;	/* of the last look; at_ms 0: none */
+	double	per_s;		/* bytes */
+	int64_t	seen_s;		/* of time that the mean is over */
+};
+void	growth_look(struct growth *g, int64_t mono_ms, int64_t usable);
+/* Seconds until `room` bytes are full; -1: not at this rate, or not known yet. */
+int64_t	growth_full_in_s(const struct growth *g, int64_t room);
 /*
  * How many of the files go in this round, oldest first; mtimes_ms are those of all files that may go (the one in use, and
  * what is not dispatched, left out). Stops at the first that is not due.

@@ -192,6 +192,12 @@ disk_total_of(const struct view_node *n)
 }
 
 static double
+disk_full_in_of(const struct view_node *n)
+{
+	return (double)atomic_load(&n->shm->clean.disk_full_in_s);
+}
+
+static double
 disk_used_of(const struct view_node *n)
 {
 	return atomic_load(&n->shm->clean.log_disk_permille) / 1000.0;
@@ -290,6 +296,7 @@ static const struct gauge gauges[] = {
 	{"rocketmq_storage_dispatch_behind_bytes", "gauge", "log bytes not yet in queues and index", true, dispatch_behind_of},
 	{"rmqsupervisor_connections", "gauge", "connections of clients", false, connections_of},
 	{"rmqsupervisor_disk_full", "gauge", "1: writes are refused", false, disk_full_of},
+	{"rmqsupervisor_disk_full_in_seconds", "gauge", "until writes are refused at the rate of the last minutes; -1: not at this rate", false, disk_full_in_of},
 	{"rmqsupervisor_disk_free_bytes", "gauge", "free on the disk of the log", false, disk_free_of},
 	{"rmqsupervisor_disk_total_bytes", "gauge", "size of the disk of the log", false, disk_total_of},
 	{"rmqsupervisor_disk_used_ratio", "gauge", "used part of the disk of the log", false, disk_used_of},

@@ -151,6 +151,7 @@ disk_json(const struct shm_line_clean *c)
 	json_object_set_new(o, "logUsedPercent", json_real(atomic_load(&c->log_disk_permille) / 10.0));
 	json_object_set_new(o, "queueUsedPercent", json_real(atomic_load(&c->queue_disk_permille) / 10.0));
 	set_i64(o, "freeBytes", atomic_load(&c->disk_free_bytes));
+	set_i64(o, "fullInSeconds", atomic_load(&c->disk_full_in_s)); /* -1: not at this rate */
 	set_i64(o, "totalBytes", atomic_load(&c->disk_total_bytes));
 	set_i64(o, "segmentsRemoved", (int64_t)atomic_load(&c->segments_removed));
 	set_i64(o, "queueFilesRemoved", (int64_t)atomic_load(&c->queues_removed));
