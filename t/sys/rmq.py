@@ -171,9 +171,14 @@ class Client:
 
     def pull_queue(self, topic, queue, **how):
         """All messages of a queue from its first on."""
-        out, offset = [], int(self.need(31, {"topic": topic, "queueId": queue}).ext["offset"])
+        out, offset, before = [], int(self.need(31, {"topic": topic, "queueId": queue}).ext["offset"]), None
         while True:
             a = self.pull(topic, queue, offset, **how)
+            if a.code == PULL_RETRY and a.ext["nextBeginOffset"] == a.ext["maxOffset"] == str(offset):
+                return out  # a slave that has no more: its master should be asked
+            if (a.code, a.ext.get("nextBeginOffset")) == before:
+                raise ValueError(f"{topic} {queue}: pulled at {offset} twice, and was sent there again: {a.code} {a.remark} {a.ext}")
+            before = (a.code, a.ext.get("nextBeginOffset"))
             if a.code == PULL_FOUND:
                 out += messages(a.body)
             elif a.code == PULL_NOT_FOUND:
