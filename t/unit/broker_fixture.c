@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 #define PORT_FIRST 21000
 #define PORT_RANGE 8000
 #define TURNS_MAX  400
@@ -169,6 +171,41 @@ fixture_connect(struct fixture *f)
 	ensure(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
 	fixture_turns(f, 2);
 	return fd;
+}
+
+/* ---- looking */
+
+void
+fixture_pass_ms(struct fixture *f, int64_t ms)
+{
+	clock_advance_ms(ms);
+	f->w.on_second(&f->w);
+	fixture_turns(f, 8);
+}
+
+int64_t
+fixture_queue_end(struct fixture *f, const char *topic, int32_t queue)
+{
+	struct store_queue *q = store_queue_find(f->b->store, slice_of(topic), queue);
+
+	return q == NULL ? 0 : queue_max(q);
+}
+
+int64_t
+fixture_message(struct fixture *f, const char *topic, int32_t queue, int64_t offset, struct message *m, int64_t *code)
+{
+	struct store_queue *q = store_queue_find(f->b->store, slice_of(topic), queue);
+	int64_t physical, its_code;
+	struct slice record;
+	int32_t size;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(q);
+	CU_ASSERT_EQUAL_FATAL(store_unit_at(f->b->store, q, offset, &physical, &size, &its_code), RC_OK);
+	CU_ASSERT_EQUAL_FATAL(store_record_at(f->b->store, physical, &record), RC_OK);
+	CU_ASSERT_EQUAL_FATAL(message_decode(m, record.p, record.n, true), RC_OK);
+	if (code != NULL)
+		*code = its_code;
+	return physical;
 }
 
 /* ---- asking */

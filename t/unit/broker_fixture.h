@@ -30,6 +30,12 @@ void	fixture_restart(struct fixture *f, const char *const *settings);
 void	fixture_stop(struct fixture *f);
 void	fixture_turns(struct fixture *f, int n);
 int	fixture_connect(struct fixture *f);
+/* With a made clock: so much later; the second's work, and the turns that follow from it. */
+void	fixture_pass_ms(struct fixture *f, int64_t ms);
+/* Next queue offset of that queue; 0: there is none. */
+int64_t	fixture_queue_end(struct fixture *f, const char *topic, int32_t queue);
+/* The message at that queue offset, which must be there; its place in the log. code: of its unit; may be NULL. */
+int64_t	fixture_message(struct fixture *f, const char *topic, int32_t queue, int64_t offset, struct message *m, int64_t *code);
 
 /* A request being written. */
 struct ask {

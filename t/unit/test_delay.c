@@ -41,15 +41,6 @@ kill_and_restart(const char *const *settings)
 	fd = fixture_connect(&f);
 }
 
-/* The second's work, and the turns that follow from it. */
-static void
-pass_ms(int64_t ms)
-{
-	clock_advance_ms(ms);
-	f.w.on_second(&f.w);
-	fixture_turns(&f, 8);
-}
-
 static void
 send_delayed(const char *level, const char *body)
 {
@@ -64,31 +55,9 @@ send_delayed(const char *level, const char *body)
 }
 
 static int64_t
-queue_end(const char *topic, int32_t queue)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-
-	return q == NULL ? 0 : queue_max(q);
-}
-
-static int64_t
 come(void)
 {
-	return queue_end("T1", 2);
-}
-
-static void
-unit_of(const char *topic, int32_t queue, int64_t offset, struct message *m, int64_t *code)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-	struct slice record;
-	int64_t physical;
-	int32_t size;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(q);
-	CU_ASSERT_EQUAL_FATAL(store_unit_at(f.b->store, q, offset, &physical, &size, code), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(store_record_at(f.b->store, physical, &record), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(message_decode(m, record.p, record.n, true), RC_OK);
+	return fixture_queue_end(&f, "T1", 2);
 }
 
 static void
@@ -99,7 +68,7 @@ bodies_are(const char *const *bodies)
 
 	for (; bodies[n] != NULL; n++) {
 		CU_ASSERT_FATAL(n < come());
-		unit_of("T1", 2, n, &m, &code);
+		(void)fixture_message(&f, "T1", 2, n, &m, &code);
 		CU_ASSERT(slice_is(m.body, bodies[n]));
 	}
 	CU_ASSERT_EQUAL(come(), n);
@@ -122,9 +91,9 @@ commit_that_fails_is_tried_again_in_order(void)
 		begin(NULL);
 		send_delayed("1", "a");
 		send_delayed("1", "b");
-		pass_ms(1000);
+		fixture_pass_ms(&f, 1000);
 		CU_ASSERT_EQUAL(come(), 0);
-		pass_ms(1000);
+		fixture_pass_ms(&f, 1000);
 		BODIES("a", "b");
 		end();
 		_exit(CU_get_number_of_failures() > 0);
@@ -143,7 +112,7 @@ message_waits_in_the_queue_of_its_level(void)
 	begin(NULL);
 	send_delayed("3", "later");
 	CU_ASSERT_EQUAL(come(), 0);
-	unit_of("SCHEDULE_TOPIC_XXXX", 2, 0, &m, &code);
+	(void)fixture_message(&f, "SCHEDULE_TOPIC_XXXX", 2, 0, &m, &code);
 	CU_ASSERT_EQUAL(code, NOW + 10000);
 	CU_ASSERT(slice_is(m.body, "later"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "REAL_TOPIC"), "T1"));
@@ -162,18 +131,18 @@ message_comes_when_it_is_due_and_not_before(void)
 
 	begin(NULL);
 	send_delayed("2", "later");
-	pass_ms(4999);
+	fixture_pass_ms(&f, 4999);
 	CU_ASSERT_EQUAL(come(), 0);
-	pass_ms(1);
+	fixture_pass_ms(&f, 1);
 	BODIES("later");
-	unit_of("SCHEDULE_TOPIC_XXXX", 1, 0, &waiting, &code);
-	unit_of("T1", 2, 0, &m, &code);
+	(void)fixture_message(&f, "SCHEDULE_TOPIC_XXXX", 1, 0, &waiting, &code);
+	(void)fixture_message(&f, "T1", 2, 0, &m, &code);
 	CU_ASSERT_EQUAL(code, message_tags_code(SLICE_LIT("red")));
 	CU_ASSERT_EQUAL(m.store_ms, NOW + 5000);
 	CU_ASSERT_EQUAL(m.born_ms, waiting.born_ms);
 	CU_ASSERT_EQUAL(m.born_host.port, waiting.born_host.port);
 	CU_ASSERT(slice_eq(m.props[0], waiting.props[0]));
-	pass_ms(60000);
+	fixture_pass_ms(&f, 60000);
 	CU_ASSERT_EQUAL(come(), 1);
 	end();
 }
@@ -200,10 +169,10 @@ level_above_the_last_is_the_last(void)
 
 	begin(settings);
 	send_delayed("77", "x");
-	unit_of("SCHEDULE_TOPIC_XXXX", 1, 0, &m, &code);
+	(void)fixture_message(&f, "SCHEDULE_TOPIC_XXXX", 1, 0, &m, &code);
 	CU_ASSERT_EQUAL(code, NOW + 2000);
 	CU_ASSERT(slice_is(props_get(m.props[0], "DELAY"), "2"));
-	pass_ms(2000);
+	fixture_pass_ms(&f, 2000);
 	BODIES("x");
 	end();
 }
@@ -215,11 +184,11 @@ levels_do_not_wait_for_each_other(void)
 	send_delayed("3", "ten");
 	send_delayed("1", "one");
 	send_delayed("2", "five");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("one");
-	pass_ms(4000);
+	fixture_pass_ms(&f, 4000);
 	BODIES("one", "five");
-	pass_ms(5000);
+	fixture_pass_ms(&f, 5000);
 	BODIES("one", "five", "ten");
 	end();
 }
@@ -238,16 +207,16 @@ thousands_come_in_their_order_and_a_bounded_part_in_each_turn(void)
 		snprintf(body, sizeof(body), "%d", i);
 		send_delayed("1", body);
 	}
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	CU_ASSERT_EQUAL(come(), TURN_MOST);
 	for (int n = 0; n < 9; n++) {
 		before = come();
-		pass_ms(1); /* clients have had this one */
+		fixture_pass_ms(&f, 1); /* clients have had this one */
 		CU_ASSERT(come() > before && come() <= before + TURN_MOST);
 	}
 	CU_ASSERT_EQUAL_FATAL(come(), 2500);
 	for (int i = 0; i < 2500; i++) {
-		unit_of("T1", 2, i, &m, &code);
+		(void)fixture_message(&f, "T1", 2, i, &m, &code);
 		snprintf(body, sizeof(body), "%d", i);
 		CU_ASSERT(slice_is(m.body, body));
 	}
@@ -260,7 +229,7 @@ clock_that_is_set_back_makes_them_due(void)
 	begin(NULL);
 	send_delayed("1", "x");
 	clock_set_made(NOW - 3600 * 1000);
-	pass_ms(0);
+	fixture_pass_ms(&f, 0);
 	BODIES("x");
 	end();
 }
@@ -276,7 +245,7 @@ timer_properties_give_way_to_a_level(void)
 	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 2, "UNIQ_KEY\1K\2DELAY\0011\2TIMER_DELAY_SEC\00160\2", "x", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
 	got_free(&g);
-	unit_of("SCHEDULE_TOPIC_XXXX", 0, 0, &m, &code);
+	(void)fixture_message(&f, "SCHEDULE_TOPIC_XXXX", 0, 0, &m, &code);
 	CU_ASSERT_EQUAL(props_get(m.props[0], "TIMER_DELAY_SEC").n, 0);
 	end();
 }
@@ -287,10 +256,10 @@ nothing_is_delivered_while_the_disk_is_full(void)
 	begin(NULL);
 	send_delayed("1", "x");
 	atomic_store(&f.w.shm->clean.disk_full, 1);
-	pass_ms(5000);
+	fixture_pass_ms(&f, 5000);
 	CU_ASSERT_EQUAL(come(), 0);
 	atomic_store(&f.w.shm->clean.disk_full, 0);
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("x");
 	end();
 }
@@ -326,14 +295,14 @@ delivered_ones_do_not_come_again_after_a_kill(void)
 	for (int round = 0; round < 3; round++) {
 		send_delayed("1", "a");
 		send_delayed("2", "b");
-		pass_ms(1000);
+		fixture_pass_ms(&f, 1000);
 		flush_all(); /* the file gets a place in the middle */
 		kill_and_restart(NULL);
 		CU_ASSERT_EQUAL(come(), 2 * round + 1);
-		pass_ms(5000);
+		fixture_pass_ms(&f, 5000);
 		CU_ASSERT_EQUAL(come(), 2 * round + 2);
 		kill_and_restart(NULL);
-		pass_ms(10000);
+		fixture_pass_ms(&f, 10000);
 		CU_ASSERT_EQUAL(come(), 2 * round + 2);
 	}
 	BODIES("a", "b", "a", "b", "a", "b");
@@ -363,13 +332,13 @@ file_does_not_know_of_copies_that_are_not_flushed(void)
 	begin(settings);
 	path = mark_file();
 	send_delayed("1", "a");
-	pass_ms(1000);
-	pass_ms(5000);
+	fixture_pass_ms(&f, 1000);
+	fixture_pass_ms(&f, 5000);
 	CU_ASSERT_EQUAL(come(), 1);
 	CU_ASSERT_EQUAL(json_load_config(path, &root, &e), RC_NOTFOUND);
 	flush_all();
-	pass_ms(5000); /* the place that waited for flush */
-	pass_ms(5000); /* and the newest */
+	fixture_pass_ms(&f, 5000); /* the place that waited for flush */
+	fixture_pass_ms(&f, 5000); /* and the newest */
 	close(fd);
 	fixture_kill(&f); /* writes what is marked */
 	CU_ASSERT_EQUAL_FATAL(json_load_config(path, &root, &e), RC_OK);
@@ -389,11 +358,11 @@ file_of_the_original_is_believed(void)
 	send_delayed("1", "a");
 	send_delayed("1", "b");
 	send_delayed("1", "c");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	write_mark_file(
 	    "{\"dataVersion\":{\"counter\":1,\"stateVersion\":0,\"timestamp\":1},\"offsetTable\":{1:2,7:0}}");
 	kill_and_restart(NULL);
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("a", "b", "c", "c");
 	end();
 }
@@ -404,9 +373,9 @@ file_that_is_ahead_of_the_queue_is_not(void)
 	begin(NULL);
 	write_mark_file("{\"offsetTable\":{1:50}}");
 	kill_and_restart(NULL);
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	send_delayed("1", "a");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("a");
 	end();
 }
@@ -417,12 +386,12 @@ log_that_lost_its_tail_makes_them_come_again(void)
 {
 	begin(NULL);
 	send_delayed("1", "a");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	send_delayed("1", "b");
 	write_mark_file("{\"logOffset\":999999999,\"offsetTable\":{1:2}}");
 	clock_advance_ms(2000);
 	kill_and_restart(NULL);
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	CU_ASSERT(come() >= 2);
 	end();
 }
@@ -464,7 +433,7 @@ progress_is_told(void)
 	send_delayed("1", "b");
 	clock_advance_ms(500);
 	send_delayed("1", "c");
-	pass_ms(500);
+	fixture_pass_ms(&f, 500);
 	ask_begin(&a, REQ_GET_BROKER_RUNTIME_INFO, 5);
 	ask_send(&a, &f, fd, NULL, 0);
 	CU_ASSERT_FATAL(got_read(&g, &f, fd));
@@ -472,7 +441,7 @@ progress_is_told(void)
 	CU_ASSERT_FALSE(body_has(&g, "scheduleMessageOffset_18")); /* not in use */
 	got_free(&g);
 	flush_all();
-	pass_ms(0);
+	fixture_pass_ms(&f, 0);
 	ask_begin(&a, REQ_GET_ALL_DELAY_OFFSET, 6);
 	ask_send(&a, &f, fd, NULL, 0);
 	CU_ASSERT_FATAL(got_read(&g, &f, fd));

@@ -31,38 +31,6 @@ end(void)
 	clock_set_made(-1);
 }
 
-static void
-pass_ms(int64_t ms)
-{
-	clock_advance_ms(ms);
-	f.w.on_second(&f.w);
-	fixture_turns(&f, 8);
-}
-
-/* Log place of the record at that queue offset, and the record. */
-static int64_t
-record_of(const char *topic, int32_t queue, int64_t offset, struct message *m)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-	int64_t physical, code;
-	struct slice record;
-	int32_t size;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(q);
-	CU_ASSERT_EQUAL_FATAL(store_unit_at(f.b->store, q, offset, &physical, &size, &code), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(store_record_at(f.b->store, physical, &record), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(message_decode(m, record.p, record.n, true), RC_OK);
-	return physical;
-}
-
-static int64_t
-queue_end(const char *topic, int32_t queue)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-
-	return q == NULL ? 0 : queue_max(q);
-}
-
 static int64_t
 stored_message(void)
 {
@@ -71,7 +39,7 @@ stored_message(void)
 
 	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 1, "UNIQ_KEY\1K\2TAGS\1red\2", "work", &g));
 	got_free(&g);
-	return record_of("T1", 1, queue_end("T1", 1) - 1, &m);
+	return fixture_message(&f, "T1", 1, fixture_queue_end(&f, "T1", 1) - 1, &m, NULL);
 }
 
 static void
@@ -131,13 +99,13 @@ retry_keeps_the_message_and_says_where_it_is_from(void)
 	begin(NULL);
 	at = stored_message();
 	send_back(at, 0, NULL);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 0);
-	pass_ms(9999);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 0);
-	pass_ms(1);
-	CU_ASSERT_EQUAL_FATAL(queue_end("%RETRY%CG", 0), 1);
-	record_of("T1", 1, 0, &first);
-	record_of("%RETRY%CG", 0, 0, &m);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 0);
+	fixture_pass_ms(&f, 9999);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 0);
+	fixture_pass_ms(&f, 1);
+	CU_ASSERT_EQUAL_FATAL(fixture_queue_end(&f, "%RETRY%CG", 0), 1);
+	(void)fixture_message(&f, "T1", 1, 0, &first, NULL);
+	(void)fixture_message(&f, "%RETRY%CG", 0, 0, &m, NULL);
 	CU_ASSERT(slice_is(m.body, "work"));
 	CU_ASSERT_EQUAL(m.reconsume_times, 1);
 	CU_ASSERT_EQUAL(m.born_ms, first.born_ms);
@@ -162,16 +130,16 @@ second_retry_waits_longer_and_remembers_the_first_place(void)
 	begin(NULL);
 	at = stored_message();
 	send_back(at, 0, NULL);
-	pass_ms(10000);
-	record_of("T1", 1, 0, &first);
+	fixture_pass_ms(&f, 10000);
+	(void)fixture_message(&f, "T1", 1, 0, &first, NULL);
 	message_id_text(&first.store_host, at, id);
-	at = record_of("%RETRY%CG", 0, 0, &m);
+	at = fixture_message(&f, "%RETRY%CG", 0, 0, &m, NULL);
 	send_back(at, 0, NULL);
-	pass_ms(29999);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 1);
-	pass_ms(1);
-	CU_ASSERT_EQUAL_FATAL(queue_end("%RETRY%CG", 0), 2);
-	record_of("%RETRY%CG", 0, 1, &m);
+	fixture_pass_ms(&f, 29999);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 1);
+	fixture_pass_ms(&f, 1);
+	CU_ASSERT_EQUAL_FATAL(fixture_queue_end(&f, "%RETRY%CG", 0), 2);
+	(void)fixture_message(&f, "%RETRY%CG", 0, 1, &m, NULL);
 	CU_ASSERT_EQUAL(m.reconsume_times, 2);
 	CU_ASSERT(slice_is(props_get(m.props[0], "ORIGIN_MESSAGE_ID"), id));
 	CU_ASSERT(slice_is(props_get(m.props[0], "RETRY_TOPIC"), "T1"));
@@ -184,8 +152,8 @@ level_of_the_consumer_counts(void)
 {
 	begin(NULL);
 	send_back(stored_message(), 1, NULL);
-	pass_ms(1000);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 1);
+	fixture_pass_ms(&f, 1000);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 1);
 	end();
 }
 
@@ -199,17 +167,17 @@ message_tried_often_enough_is_a_dead_letter(void)
 	begin(NULL);
 	group_find_or_make(f.b->groups, SLICE_LIT("CG"))->retry_max = 1;
 	send_back(stored_message(), 1, NULL);
-	pass_ms(1000);
-	CU_ASSERT_EQUAL(queue_end("%DLQ%CG", 0), 0);
-	send_back(record_of("%RETRY%CG", 0, 0, &m), 1, NULL);
-	CU_ASSERT_EQUAL_FATAL(queue_end("%DLQ%CG", 0), 1);
-	record_of("%DLQ%CG", 0, 0, &m);
+	fixture_pass_ms(&f, 1000);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%DLQ%CG", 0), 0);
+	send_back(fixture_message(&f, "%RETRY%CG", 0, 0, &m, NULL), 1, NULL);
+	CU_ASSERT_EQUAL_FATAL(fixture_queue_end(&f, "%DLQ%CG", 0), 1);
+	(void)fixture_message(&f, "%DLQ%CG", 0, 0, &m, NULL);
 	CU_ASSERT_EQUAL(m.reconsume_times, 2);
 	CU_ASSERT(slice_is(m.body, "work"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "DELAY"), "0"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "RETRY_TOPIC"), "T1"));
-	pass_ms(60000);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 1);
+	fixture_pass_ms(&f, 60000);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 1);
 	end();
 }
 
@@ -218,9 +186,9 @@ consumer_may_set_the_maximum_or_give_up_at_once(void)
 {
 	begin(NULL);
 	send_back(stored_message(), 3, "0");
-	CU_ASSERT_EQUAL(queue_end("%DLQ%CG", 0), 1);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%DLQ%CG", 0), 1);
 	send_back(stored_message(), -1, "16");
-	CU_ASSERT_EQUAL(queue_end("%DLQ%CG", 0), 2);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%DLQ%CG", 0), 2);
 	end();
 }
 
@@ -257,18 +225,18 @@ send_to_the_retry_topic_waits_or_ends_as_a_dead_letter(void)
 	CU_ASSERT_FATAL(send_to_retry("3", "3", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
 	got_free(&g);
-	pass_ms(10000);
-	CU_ASSERT_EQUAL(queue_end("%RETRY%CG", 0), 1);
+	fixture_pass_ms(&f, 10000);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%RETRY%CG", 0), 1);
 	CU_ASSERT_FATAL(send_to_retry("4", "3", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
 	got_free(&g);
-	CU_ASSERT_EQUAL_FATAL(queue_end("%DLQ%CG", 0), 1);
-	record_of("%DLQ%CG", 0, 0, &m);
+	CU_ASSERT_EQUAL_FATAL(fixture_queue_end(&f, "%DLQ%CG", 0), 1);
+	(void)fixture_message(&f, "%DLQ%CG", 0, 0, &m, NULL);
 	CU_ASSERT(slice_is(props_get(m.props[0], "DELAY"), "-1"));
 	CU_ASSERT(orderly_lock(f.b->orderly, SLICE_LIT("CG"), &mq, SLICE_LIT("client")));
 	CU_ASSERT_FATAL(send_to_retry("1", "3", &g));
 	got_free(&g);
-	CU_ASSERT_EQUAL(queue_end("%DLQ%CG", 0), 2);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "%DLQ%CG", 0), 2);
 	end();
 }
 
@@ -312,7 +280,7 @@ refusals_come_in_the_order_of_the_original(void)
 	answered(RES_SYSTEM_ERROR, "look message by offset failed");
 	send_back_only(INT64_MIN, "CG", 1, NULL);
 	answered(RES_SYSTEM_ERROR, "look message by offset failed");
-	CU_ASSERT_EQUAL(queue_end("SCHEDULE_TOPIC_XXXX", 0), 0);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "SCHEDULE_TOPIC_XXXX", 0), 0);
 	end();
 }
 
@@ -359,8 +327,8 @@ consumer_that_goes_away_is_no_harm(void)
 	fixture_turns(&f, 5);
 	pos_publish(&f.w.shm->flush.flushed, pos_read(&f.w.shm->broker.appended));
 	fixture_turns(&f, 5);
-	pass_ms(1000);
-	CU_ASSERT(queue_end("SCHEDULE_TOPIC_XXXX", 0) == 1);
+	fixture_pass_ms(&f, 1000);
+	CU_ASSERT(fixture_queue_end(&f, "SCHEDULE_TOPIC_XXXX", 0) == 1);
 	fd = fixture_connect(&f);
 	end();
 }

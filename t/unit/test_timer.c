@@ -46,22 +46,13 @@ kill_and_restart(const char *const *settings)
 	fixture_turns(&f, 8);
 }
 
-/* The second's work, and the turns that follow from it. */
-static void
-pass_ms(int64_t ms)
-{
-	clock_advance_ms(ms);
-	f.w.on_second(&f.w);
-	fixture_turns(&f, 8);
-}
-
 /* All is flushed, and the place that is wanted is taken; it is in the file at the latest when the broker ends. */
 static void
 save(void)
 {
 	pos_publish(&f.w.shm->flush.flushed, pos_read(&f.w.shm->broker.appended));
 	for (int i = 0; i < 8; i++)
-		pass_ms(1000);
+		fixture_pass_ms(&f, 1000);
 }
 
 static void
@@ -84,31 +75,9 @@ send_at(int64_t ms, const char *body)
 }
 
 static int64_t
-queue_end(const char *topic, int32_t queue)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-
-	return q == NULL ? 0 : queue_max(q);
-}
-
-static int64_t
 come(void)
 {
-	return queue_end("T1", 2);
-}
-
-static void
-message_at(const char *topic, int32_t queue, int64_t offset, struct message *m)
-{
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), queue);
-	struct slice record;
-	int64_t physical, code;
-	int32_t size;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(q);
-	CU_ASSERT_EQUAL_FATAL(store_unit_at(f.b->store, q, offset, &physical, &size, &code), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(store_record_at(f.b->store, physical, &record), RC_OK);
-	CU_ASSERT_EQUAL_FATAL(message_decode(m, record.p, record.n, true), RC_OK);
+	return fixture_queue_end(&f, "T1", 2);
 }
 
 static void
@@ -119,7 +88,7 @@ bodies_are(const char *const *bodies)
 
 	for (; bodies[n] != NULL; n++) {
 		CU_ASSERT_FATAL(n < come());
-		message_at("T1", 2, n, &m);
+		(void)fixture_message(&f, "T1", 2, n, &m, NULL);
 		CU_ASSERT(slice_is(m.body, bodies[n]));
 	}
 	CU_ASSERT_EQUAL(come(), n);
@@ -164,7 +133,7 @@ message_waits_in_the_timer_queue(void)
 	CU_ASSERT_STRING_EQUAL(got_text(&g, "recallHandle"), "djEgVDEgYnJva2VyLXQgMTcwMDAwMDAwMjAwMSBLMQ==");
 	got_free(&g);
 	CU_ASSERT_EQUAL(come(), 0);
-	message_at("rmq_sys_wheel_timer", 0, 0, &m);
+	(void)fixture_message(&f, "rmq_sys_wheel_timer", 0, 0, &m, NULL);
 	CU_ASSERT(slice_is(props_get(m.props[0], "TIMER_OUT_MS"), "1700000002000"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "REAL_TOPIC"), "T1"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "REAL_QID"), "2"));
@@ -181,17 +150,17 @@ message_comes_at_the_millisecond_asked_for(void)
 	begin(NULL);
 	send_timed("TIMER_DELAY_MS", 2500, "K1", "a", &g);
 	got_free(&g);
-	pass_ms(2499);
+	fixture_pass_ms(&f, 2499);
 	CU_ASSERT_EQUAL(come(), 0);
-	pass_ms(1);
+	fixture_pass_ms(&f, 1);
 	BODIES("a");
-	message_at("T1", 2, 0, &m);
+	(void)fixture_message(&f, "T1", 2, 0, &m, NULL);
 	CU_ASSERT_EQUAL(m.born_ms, 1700000000000);
 	CU_ASSERT_EQUAL(m.store_ms, NOW + 2500);
 	CU_ASSERT(slice_is(props_get(m.props[0], "UNIQ_KEY"), "K1"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "TIMER_ENQUEUE_MS"), "1700000000000"));
 	CU_ASSERT(slice_is(props_get(m.props[0], "TIMER_DEQUEUE_MS"), "1700000002500"));
-	pass_ms(60000);
+	fixture_pass_ms(&f, 60000);
 	CU_ASSERT_EQUAL(come(), 1);
 	end();
 }
@@ -205,11 +174,11 @@ whole_second_lowers_the_property_but_not_the_time(void)
 	begin(NULL);
 	send_timed("TIMER_DELAY_SEC", 2, "K1", "a", &g);
 	got_free(&g);
-	message_at("rmq_sys_wheel_timer", 0, 0, &m);
+	(void)fixture_message(&f, "rmq_sys_wheel_timer", 0, 0, &m, NULL);
 	CU_ASSERT(slice_is(props_get(m.props[0], "TIMER_OUT_MS"), "1700000001000"));
-	pass_ms(1999);
+	fixture_pass_ms(&f, 1999);
 	CU_ASSERT_EQUAL(come(), 0);
-	pass_ms(1);
+	fixture_pass_ms(&f, 1);
 	BODIES("a");
 	end();
 }
@@ -222,9 +191,9 @@ messages_come_in_the_order_of_their_times(void)
 	send_at(NOW + 1000, "a");
 	send_at(NOW + 3000, "d");
 	send_at(NOW + 2000, "b");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("a");
-	pass_ms(5000);
+	fixture_pass_ms(&f, 5000);
 	BODIES("a", "b", "c", "d");
 	end();
 }
@@ -245,11 +214,11 @@ thousands_due_at_once_all_come_and_a_bounded_part_in_each_turn(void)
 	timer_state(f.b->timer, &s);
 	CU_ASSERT_EQUAL(s.waiting, 5000);
 	CU_ASSERT_EQUAL(s.next_due_ms, NOW + 1500);
-	pass_ms(1500);
+	fixture_pass_ms(&f, 1500);
 	CU_ASSERT_EQUAL(come(), TURN_MOST);
 	for (int n = 1; n * TURN_MOST < 5000; n++) {
 		CU_ASSERT_EQUAL(come(), n * TURN_MOST);
-		pass_ms(1); /* clients have had this one */
+		fixture_pass_ms(&f, 1); /* clients have had this one */
 	}
 	CU_ASSERT_EQUAL(come(), 5000);
 	timer_state(f.b->timer, &s);
@@ -266,17 +235,17 @@ an_operator_stops_reading_and_delivering(void)
 	begin(NULL);
 	send_at(NOW + 1500, "a");
 	f.b->conf->timerStopDequeue = true;
-	pass_ms(2000);
+	fixture_pass_ms(&f, 2000);
 	CU_ASSERT_EQUAL(come(), 0);
 	f.b->conf->timerStopEnqueue = true;
 	send_at(NOW + 3000, "b");
 	f.b->conf->timerStopDequeue = false;
-	pass_ms(2000);
+	fixture_pass_ms(&f, 2000);
 	CU_ASSERT_EQUAL(come(), 1);
 	timer_state(f.b->timer, &s);
 	CU_ASSERT_EQUAL(s.unread, 1);
 	f.b->conf->timerStopEnqueue = false;
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	CU_ASSERT_EQUAL(come(), 2);
 	end();
 }
@@ -307,7 +276,7 @@ time_gone_by_is_at_once_and_one_too_far_is_refused(void)
 	CU_ASSERT_FATAL(send_one(&f, fd, "T1", 2, "UNIQ_KEY\1K\2TIMER_DELIVER_MS\1soon\2", "x", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_MESSAGE_ILLEGAL);
 	got_free(&g);
-	CU_ASSERT_EQUAL(queue_end("rmq_sys_wheel_timer", 0), 0);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "rmq_sys_wheel_timer", 0), 0);
 	end();
 }
 
@@ -338,8 +307,8 @@ delay_level_wins_over_a_time(void)
 				 "x", &g));
 	CU_ASSERT_EQUAL(g.cmd.code, RES_SUCCESS);
 	got_free(&g);
-	CU_ASSERT_EQUAL(queue_end("rmq_sys_wheel_timer", 0), 0);
-	CU_ASSERT_EQUAL(queue_end("SCHEDULE_TOPIC_XXXX", 2), 1);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "rmq_sys_wheel_timer", 0), 0);
+	CU_ASSERT_EQUAL(fixture_queue_end(&f, "SCHEDULE_TOPIC_XXXX", 2), 1);
 	end();
 }
 
@@ -366,9 +335,9 @@ recalled_message_never_comes(void)
 	handle = send_and_take_handle(5500);
 	send_at(NOW + 5500, "kept");
 	CU_ASSERT_EQUAL(recall("T1", handle), RES_SUCCESS);
-	pass_ms(6000);
+	fixture_pass_ms(&f, 6000);
 	BODIES("kept");
-	pass_ms(10000);
+	fixture_pass_ms(&f, 10000);
 	BODIES("kept");
 	CU_ASSERT_EQUAL(timer_recalls(f.b->timer)->count, 0); /* and is forgotten */
 	free(handle);
@@ -384,9 +353,9 @@ recall_outlives_a_kill(void)
 	handle = send_and_take_handle(5500);
 	CU_ASSERT_EQUAL(recall("T1", handle), RES_SUCCESS);
 	kill_and_restart(recall_on);
-	pass_ms(6000);
+	fixture_pass_ms(&f, 6000);
 	kill_and_restart(recall_on);
-	pass_ms(6000);
+	fixture_pass_ms(&f, 6000);
 	CU_ASSERT_EQUAL(come(), 0);
 	free(handle);
 	end();
@@ -399,7 +368,7 @@ recall_of_what_was_due_is_refused(void)
 
 	begin(recall_on);
 	handle = send_and_take_handle(2500);
-	pass_ms(2500);
+	fixture_pass_ms(&f, 2500);
 	CU_ASSERT_EQUAL(come(), 1);
 	CU_ASSERT_EQUAL(recall("T1", handle), RES_ILLEGAL_OPERATION);
 	free(handle);
@@ -417,7 +386,7 @@ bad_recalls_are_refused(void)
 	CU_ASSERT_EQUAL(recall("BenchmarkTest", handle), RES_ILLEGAL_OPERATION);
 	CU_ASSERT_EQUAL(recall("T1", "no handle"), RES_ILLEGAL_OPERATION);
 	CU_ASSERT_EQUAL(recall("T1", "djEgVDE="), RES_ILLEGAL_OPERATION);
-	pass_ms(6000);
+	fixture_pass_ms(&f, 6000);
 	BODIES("x");
 	free(handle);
 	end();
@@ -444,15 +413,15 @@ killed_broker_delivers_each_once(void)
 	send_at(NOW + 1000, "a");
 	send_at(NOW + 30000, "c");
 	send_at(NOW + 2000, "b");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	BODIES("a");
 	kill_and_restart(NULL);
-	pass_ms(0);
+	fixture_pass_ms(&f, 0);
 	BODIES("a");
-	pass_ms(2000);
+	fixture_pass_ms(&f, 2000);
 	BODIES("a", "b");
 	kill_and_restart(NULL);
-	pass_ms(30000);
+	fixture_pass_ms(&f, 30000);
 	BODIES("a", "b", "c");
 	end();
 }
@@ -464,20 +433,20 @@ written_place_and_the_log_behind_it_say_what_was_delivered(void)
 	send_at(NOW + 1000, "a");
 	send_at(NOW + 100000, "d");
 	send_at(NOW + 2000, "b");
-	pass_ms(1000);
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
+	fixture_pass_ms(&f, 1000);
 	save(); /* a and b */
 	BODIES("a", "b");
 	send_at(NOW + 50000, "c");
 	send_at(NOW + 90000, "e");
-	pass_ms(50000);
+	fixture_pass_ms(&f, 50000);
 	BODIES("a", "b", "c");
 	kill_and_restart(NULL);
-	pass_ms(0);
+	fixture_pass_ms(&f, 0);
 	BODIES("a", "b", "c");
 	save();
 	kill_and_restart(NULL);
-	pass_ms(100000);
+	fixture_pass_ms(&f, 100000);
 	BODIES("a", "b", "c", "e", "d");
 	end();
 }
@@ -488,12 +457,12 @@ copies_that_only_the_log_knows_are_in_the_next_place(void)
 	begin(NULL);
 	send_at(NOW + 1000, "a");
 	send_at(NOW + 100000, "b");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	kill_and_restart(NULL); /* the file was written before a */
 	save();
-	pass_ms(6000);
+	fixture_pass_ms(&f, 6000);
 	kill_and_restart(NULL);
-	pass_ms(100000);
+	fixture_pass_ms(&f, 100000);
 	BODIES("a", "b");
 	end();
 }
@@ -523,7 +492,7 @@ file_of_the_original_is_understood(void)
 	clock_advance_ms(10000);
 	fixture_restart(&f, NULL);
 	fd = fixture_connect(&f);
-	pass_ms(0);
+	fixture_pass_ms(&f, 0);
 	BODIES("not read", "waits");
 	end();
 }
@@ -536,7 +505,7 @@ check_point_is_told(void)
 
 	begin(NULL);
 	send_at(NOW + 1000, "a");
-	pass_ms(1000);
+	fixture_pass_ms(&f, 1000);
 	ask_begin(&a, REQ_GET_TIMER_CHECK_POINT, 9);
 	ask_send(&a, &f, fd, NULL, 0);
 	CU_ASSERT_FATAL(got_read(&g, &f, fd));
@@ -608,7 +577,7 @@ first_record(void)
 {
 	struct message m;
 
-	message_at("rmq_sys_wheel_timer", 0, 0, &m);
+	(void)fixture_message(&f, "rmq_sys_wheel_timer", 0, 0, &m, NULL);
 	return m.body.p;
 }
 
@@ -621,12 +590,12 @@ message_that_left_memory_is_read_by_warm(void)
 	fill_log(36);
 	evict(first_record());
 	send_at(NOW + 200000000, "near");
-	pass_ms(200000000);
+	fixture_pass_ms(&f, 200000000);
 	if (come() == 1) {
 		BODIES("near"); /* the other one holds nobody up */
 		CU_ASSERT(answer_warm(EIO));
 		CU_ASSERT_EQUAL(come(), 1);
-		pass_ms(1000);
+		fixture_pass_ms(&f, 1000);
 		CU_ASSERT(answer_warm(0));
 		BODIES("near", "far");
 	} else {

@@ -48,23 +48,14 @@ stop(void)
 static int64_t
 count(const char *topic)
 {
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), 0);
-
-	return q != NULL ? queue_max(q) : 0;
+	return fixture_queue_end(&f, topic, 0);
 }
 
 /* The last message of the topic's queue 0. */
 static bool
 last_record(const char *topic, struct message *m)
 {
-	struct store_queue *q = store_queue_find(f.b->store, slice_of(topic), 0);
-	struct slice record;
-	int64_t at, code;
-	int32_t size;
-
-	return q != NULL && store_unit_at(f.b->store, q, queue_max(q) - 1, &at, &size, &code) == RC_OK &&
-	       store_record_at(f.b->store, at, &record) == RC_OK &&
-	       message_decode(m, record.p, record.n, true) == RC_OK;
+	return count(topic) > 0 && fixture_message(&f, topic, 0, count(topic) - 1, m, NULL) >= 0;
 }
 
 static bool
@@ -138,14 +129,6 @@ later(int64_t ms)
 	txn_second(f.b->txn);
 	fixture_turns(&f, 5);
 	txn_second(f.b->txn);
-}
-
-static void
-second(int64_t ms)
-{
-	clock_advance_ms(ms);
-	f.w.on_second(&f.w);
-	fixture_turns(&f, 8);
 }
 
 static void
@@ -230,9 +213,9 @@ a_time_counts_from_the_commit(void)
 	CU_ASSERT_EQUAL_FATAL(count("rmq_sys_wheel_timer"), 1);
 	CU_ASSERT_FATAL(last_record("rmq_sys_wheel_timer", &m));
 	CU_ASSERT_EQUAL(m.prepared_offset, h.physical);
-	second(8999);
+	fixture_pass_ms(&f, 8999);
 	CU_ASSERT_EQUAL(count("T1"), 0);
-	second(1);
+	fixture_pass_ms(&f, 1);
 	CU_ASSERT_EQUAL_FATAL(count("T1"), 1);
 	CU_ASSERT_FATAL(last_record("T1", &m));
 	CU_ASSERT(slice_is(m.body, "hello"));
