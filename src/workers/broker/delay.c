@@ -487,7 +487,7 @@ delay_free(struct delay **dp)
 enum rc
 delay_save(struct delay *d, struct err *e)
 {
-	return broker_is_master(d->b) ? delay_mark_save(d->mark, e) : RC_OK;
+	return broker_is_master(d->b) ? delay_mark_save(d->mark, e) : delay_mark_keep(d->mark, e);
 }
 
 void

@@ -28,6 +28,7 @@ struct delay_mark {
 	int64_t		*done;
 	struct place	 saved, next;	/* what the file says; what it will, when the log is flushed up to there */
 	bool		 waiting;	/* `next` waits */
+	bool		 unsaved;	/* a slave's: newer than the file */
 	bool		 have_file;	/* or a master that said it */
 	bool		 scanned;
 	bool		 kept;		/* a file was written since the start */
@@ -226,14 +227,27 @@ delay_mark_follow(struct delay_mark *m, const json_t *said)
 		return false;
 	m->have_file = true;
 	read_place(m, said);
-	if (memcmp(&before, &m->saved, sizeof(before)) != 0)
-		cfgfile_changed(m->file);
+	m->unsaved |= memcmp(&before, &m->saved, sizeof(before)) != 0;
+	/* The log's end moves all the time; an older one only means that more of the log is looked through. */
+	if (!m->unsaved || (m->kept && clock_mono_ms() - m->asked_ms < m->b->conf->flushDelayOffsetInterval))
+		return true;
+	m->asked_ms = clock_mono_ms();
+	m->kept = true;
+	m->unsaved = false;
+	cfgfile_changed(m->file);
 	return true;
+}
+
+enum rc
+delay_mark_keep(struct delay_mark *m, struct err *e)
+{
+	return m->unsaved ? cfgfile_save(m->file, e) : RC_OK;
 }
 
 void
 delay_mark_begin(struct delay_mark *m)
 {
+	m->kept = false;
 	set_scan(m, m->saved.log_end);
 }
 

@@ -37,6 +37,8 @@ void			 delay_mark_put_json(const struct delay_mark *m, struct buf *out);
  */
 bool			 delay_mark_follow(struct delay_mark *m, const json_t *said);
 void			 delay_mark_begin(struct delay_mark *m);
+/* A slave, at the end: what the master said last goes into the file. */
+enum rc			 delay_mark_keep(struct delay_mark *m, struct err *e) MUST_CHECK;
 
 /* The end of the log that the file names; 0: none. */
 int64_t			 delay_mark_saved_end(const struct delay_mark *m);

@@ -171,10 +171,7 @@ put_order(struct broker *b, uint64_t known, struct buf *out)
 static uint64_t
 order_state(struct broker *b)
 {
-	struct buf text = {0};
-
-	put_order(b, 0, &text);
-	return text_state(&text);
+	return pop_order_version(b->pop) + 1;
 }
 
 static const struct part parts[] = {

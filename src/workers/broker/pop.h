@@ -37,6 +37,7 @@ void pop_note_progress(struct pop *p);
 void pop_put_json(const struct pop *p, struct buf *out); /* for the status page */
 /* Ordered pops, as in the file: from a master to a slave, which keeps them for the day when it becomes the master. */
 void pop_put_order(const struct pop *p, struct buf *out);
+uint64_t pop_order_version(const struct pop *p); /* another one when they have changed */
 void pop_follow_order(struct pop *p, const json_t *said);
 /* The topic is deleted: order information of it goes. */
 void pop_remove_topic(struct pop *p, struct slice topic);

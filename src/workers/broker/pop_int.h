@@ -38,6 +38,7 @@ struct pop {
 	struct buf text;         /* for one record */
 	/* ordered pops: consumerOrderInfo.json, and what the log says beyond it */
 	struct cfgfile *order_file;
+	uint64_t order_version;          /* one more with each change; of this process' life */
 	bool order_followed;             /* it is what this slave's master has said last */
 	int64_t order_mark;              /* the file knows all that stands in the log before it */
 	int64_t order_open, order_since; /* first records that the file may not, does not have; -1: none */

@@ -23,6 +23,12 @@ pop_put_order(const struct pop *p, struct buf *out)
 	buf_printf(out, ",\"logOffset\":%lld}", (long long)mark);
 }
 
+uint64_t
+pop_order_version(const struct pop *p)
+{
+	return p->order_version;
+}
+
 void
 pop_follow_order(struct pop *p, const json_t *said)
 {
@@ -84,6 +90,14 @@ pop_order_end(struct pop *p)
 
 /* ---- changes */
 
+static void
+note_change(struct pop *p)
+{
+	p->order_version++;
+	cfgfile_changed(p->order_file);
+}
+
+
 struct change {
 	struct pop *pop;
 	append_done *done;
@@ -113,7 +127,7 @@ pop_order_changed(struct pop *p, struct slice topic, struct slice group, int32_t
 	*c = (struct change){p, done, arg, tag};
 	p->text.len = 0;
 	pop_order_put_entry(p->order, topic, group, queue_id, &p->text);
-	cfgfile_changed(p->order_file);
+	note_change(p);
 	if (pop_log_put_order(p, buf_slice(&p->text), &to) == RC_OK)
 		return;
 	free(c);
@@ -123,7 +137,7 @@ pop_order_changed(struct pop *p, struct slice topic, struct slice group, int32_t
 void
 pop_order_touch(struct pop *p)
 {
-	cfgfile_changed(p->order_file);
+	note_change(p);
 }
 
 int64_t
@@ -140,5 +154,5 @@ pop_order_second(struct pop *p)
 	if (p->order_open >= 0 && cfgfile_saves(p->order_file) > p->order_saves)
 		p->order_open = -1;
 	if (pop_order_expire(p->order, clock_wall_ms()))
-		cfgfile_changed(p->order_file);
+		note_change(p);
 }
