@@ -75,13 +75,15 @@ load_one(const char *path, json_t **out, struct err *e)
 	return rc;
 }
 
-enum rc
-json_load_config(const char *path, json_t **out, struct err *e)
+/* *broken: path is there, and its .bak was used in its place. */
+static enum rc
+load_either(const char *path, json_t **out, bool *broken, struct err *e)
 {
 	char *bak = xasprintf("%s.bak", path);
 	struct err why, why_bak;
 	enum rc rc = load_one(path, out, &why), rc_bak;
 
+	*broken = false;
 	if (rc == RC_OK) {
 		free(bak);
 		return RC_OK;
@@ -89,6 +91,7 @@ json_load_config(const char *path, json_t **out, struct err *e)
 	rc_bak = load_one(bak, out, &why_bak);
 	if (rc_bak == RC_OK) {
 		log_warn("%s; %s is used in its place", why.text, bak);
+		*broken = rc != RC_NOTFOUND;
 		rc = RC_OK;
 	} else if (rc == RC_NOTFOUND && rc_bak == RC_NOTFOUND)
 		err_set(e, "neither %s nor its .bak is there", path);
@@ -99,6 +102,32 @@ json_load_config(const char *path, json_t **out, struct err *e)
 	}
 	free(bak);
 	return rc;
+}
+
+enum rc
+json_read_config(const char *path, json_t **out, struct err *e)
+{
+	bool broken;
+
+	return load_either(path, out, &broken, e);
+}
+
+enum rc
+json_load_config(const char *path, json_t **out, struct err *e)
+{
+	bool broken;
+	enum rc rc = load_either(path, out, &broken, e);
+	char *aside;
+
+	if (rc != RC_OK || !broken)
+		return rc;
+	aside = xasprintf("%s.broken", path);
+	if (rename(path, aside) == 0)
+		log_warn("%s is kept as %s", path, aside);
+	else
+		log_warn("%s cannot be moved aside: %s; the next version of it makes it the .bak", path, strerror(errno));
+	free(aside);
+	return RC_OK;
 }
 
 static enum rc
@@ -135,7 +164,9 @@ write_synced(const char *path, struct slice text, struct err *e)
 
 	if (fd < 0)
 		return sys_failed(e, "make", path);
-	rc = write_all(fd, text) && fsync(fd) == 0 ? RC_OK : sys_failed(e, "write", path);
+	rc = write_all(fd, text) && (errno = fault_hit(FAULT_CONFIG_BEFORE_SYNC)) == 0 && fsync(fd) == 0 ?
+		 RC_OK :
+		 sys_failed(e, "write", path);
 	if (close(fd) != 0 && rc == RC_OK)
 		rc = sys_failed(e, "close", path);
 	return rc;
@@ -178,6 +209,8 @@ file_swap(const char *path, const char *tmp, struct err *e)
 		rc = sys_failed(e, "replace", path);
 	if (rc == RC_OK && rename(tmp, path) != 0)
 		rc = sys_failed(e, "replace", path);
+	if (rc == RC_OK)
+		(void)fault_hit(FAULT_CONFIG_AFTER_RENAME);
 	free(bak);
 	free(bak_tmp);
 	return rc;

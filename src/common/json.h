@@ -27,8 +27,12 @@ int		json_get_enum(const json_t *o, const char *key, const char *const names[], 
 /*
  * Reads a config file of the original: path, else path.bak, in the dialect above. RC_NOTFOUND: neither exists (a first
  * start). RC_BADDATA: both are there or one is, and none can be read: sentence in e names both; never start empty then.
+ * For who writes it: if path is broken and its .bak is used, path goes aside (.broken), so that the next version does not make
+ * the broken one the .bak.
  */
 enum rc	json_load_config(const char *path, json_t **out, struct err *e) MUST_CHECK;
+/* The same for who only reads it: nothing is moved. */
+enum rc	json_read_config(const char *path, json_t **out, struct err *e) MUST_CHECK;
 /*
  * Replaces path: text to path.tmp, fsync, the old one kept as path.bak, rename, fsync of the directory.
  * RC_FULL or RC_IO: errno, sentence in e, the old file is untouched.

@@ -87,6 +87,8 @@ write_fields(int fd, const struct checkpoint *c)
 	if (size < 0 || (size < CHECKPOINT_BYTES && ftruncate(fd, CHECKPOINT_BYTES) != 0))
 		return errno;
 	err = write_whole(fd, bytes, sizeof(bytes));
+	if (err == 0)
+		err = fault_hit(FAULT_CHECKPOINT_SYNC);
 	return err != 0 ? err : fdatasync(fd) == 0 ? 0 : errno;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "store/segs.h"
@@ -213,6 +214,7 @@ create_file(struct cq_files *f, struct store_queue *q, int64_t from, struct cq_o
 	}
 	if (fd < 0)
 		return say_failed(f, "make", path, e);
+	fault_hit(FAULT_DISPATCH_CREATE);
 	q->file_last = from;
 	if (q->file_first == CQ_NONE) {
 		q->file_first = from;

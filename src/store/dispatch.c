@@ -309,6 +309,7 @@ run_step(struct store *s, int64_t limit, unsigned max, struct err *e)
 	rc = index_put(&s->index, d->keys, d->key_count, e);
 	if (rc != RC_OK)
 		return rc;
+	fault_hit(FAULT_DISPATCH_PUBLISH);
 	publish(s, end);
 	tell_arrivals(s);
 	return RC_OK;

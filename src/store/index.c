@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/str.h"
@@ -296,6 +297,7 @@ make_file(struct index *ix, struct err *e)
 		free(path);
 		return rc;
 	}
+	fault_hit(FAULT_INDEX_CREATE);
 	f = add_file(ix, path, name);
 	head.path = path;
 	head.reserved = entry_place(ix, 0);
@@ -505,7 +507,9 @@ put_entry(const struct index *ix, struct index_file *f, const struct index_key *
 	be64_put(entry + E_PHYSICAL, (uint64_t)k->physical);
 	be32_put(entry + E_SECONDS, (uint32_t)seconds_since_begin(f, k->store_ms));
 	be32_put(entry + E_PREVIOUS, (uint32_t)previous);
+	fault_hit(FAULT_INDEX_SLOT);
 	be32_put(slot, (uint32_t)f->count);
+	fault_hit(FAULT_INDEX_COUNT);
 	if (f->count <= 1) {
 		f->begin_physical = k->physical;
 		f->begin_ms = k->store_ms;

@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "store/segs.h"
@@ -458,6 +459,7 @@ segs_take_prepared(struct segs *s, int64_t from, int *fd, struct err *e)
 		err_set(e, "cannot rename %s to %s: %s", prepared, path, strerror(errno));
 		return RC_IO;
 	}
+	fault_hit(FAULT_ROLL_AFTER_RENAME);
 	add_if_last(s, from);
 	return segs_open(s, from, SEG_WRITE, fd, e);
 }

@@ -279,7 +279,7 @@ check_config(struct check *c)
 		if (!is_json(ent->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, ent->d_name);
-		if (json_load_config(path, &root, &e) != RC_OK)
+		if (json_read_config(path, &root, &e) != RC_OK)
 			problem(c, "config", "%s", e.text);
 		json_decref(root);
 	}

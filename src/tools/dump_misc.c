@@ -95,7 +95,7 @@ put_config(const struct dump_opts *o, const char *dir, const char *name)
 	enum rc rc;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	rc = json_load_config(path, &root, &e);
+	rc = json_read_config(path, &root, &e);
 	if (rc != RC_OK) {
 		dump_fail("%s", e.text);
 		return false;
@@ -118,7 +118,7 @@ put_content(const struct dump_opts *o, const char *dir)
 	if (strchr(o->name, '/') != NULL)
 		return dump_fail("\"%s\" is no name of a file in %s", o->name, dir);
 	snprintf(path, sizeof(path), "%s/%s%s", dir, o->name, strstr(o->name, ".json") != NULL ? "" : ".json");
-	if (json_load_config(path, &root, &e) != RC_OK)
+	if (json_read_config(path, &root, &e) != RC_OK)
 		return dump_fail("%s", e.text);
 	json_dumpf(root, stdout, (o->json ? JSON_COMPACT : JSON_INDENT(2)) | JSON_SORT_KEYS);
 	putchar('\n');

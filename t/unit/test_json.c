@@ -199,7 +199,7 @@ getters_take_what_java_takes(void)
 
 /* A directory of its own with names of the files in it. */
 struct place {
-	char	dir[256], file[300], bak[310], tmp[310], bak_tmp[320];
+	char	dir[256], file[300], bak[310], tmp[310], bak_tmp[320], broken[310];
 };
 
 static void
@@ -213,6 +213,7 @@ place_make(struct place *p)
 	snprintf(p->bak, sizeof(p->bak), "%s.bak", p->file);
 	snprintf(p->tmp, sizeof(p->tmp), "%s.tmp", p->file);
 	snprintf(p->bak_tmp, sizeof(p->bak_tmp), "%s.tmp", p->bak);
+	snprintf(p->broken, sizeof(p->broken), "%s.broken", p->file);
 }
 
 static void
@@ -222,6 +223,7 @@ place_remove(struct place *p)
 	unlink(p->bak);
 	unlink(p->tmp);
 	unlink(p->bak_tmp);
+	unlink(p->broken);
 	CU_ASSERT_EQUAL(rmdir(p->dir), 0);
 }
 
@@ -336,6 +338,29 @@ a_torn_or_empty_config_is_read_from_bak(void)
 	place_remove(&p);
 }
 
+/* The next version makes a .bak of what is there: that must not be the broken one, the .bak is all that is left. */
+static void
+a_broken_config_goes_aside_and_never_becomes_the_bak(void)
+{
+	struct place p;
+	struct err e;
+	json_t *o;
+	enum rc rc;
+
+	place_make(&p);
+	file_put(p.bak, "{n:2}");
+	file_put(p.file, "{\"n\":1");
+	CU_ASSERT_EQUAL(json_read_config(p.file, &o, &e), RC_OK);
+	json_decref(o);
+	CU_ASSERT_EQUAL(access(p.file, F_OK), 0); /* who only reads moves nothing */
+	CU_ASSERT_EQUAL(loaded_n(p.file, &rc), 2);
+	CU_ASSERT_EQUAL(access(p.broken, F_OK), 0);
+	CU_ASSERT_EQUAL(file_replace(p.file, SLICE_LIT("{\"n\":3}"), &e), RC_OK);
+	CU_ASSERT_EQUAL(loaded_n(p.file, &rc), 3);
+	CU_ASSERT_EQUAL(loaded_n(p.bak, &rc), 2);
+	place_remove(&p);
+}
+
 static void
 no_config_is_a_first_start_but_a_broken_one_is_an_error(void)
 {
@@ -422,6 +447,6 @@ TEST_MAIN("common/json", TEST(strict_json_stays_as_it_is), TEST(number_keys_get_
 	  TEST(text_cut_off_anywhere_is_refused), TEST(nesting_is_limited),
 	  TEST(object_keys_within_object_keys_are_limited), TEST(getters_take_what_java_takes),
 	  TEST(replacing_keeps_the_old_file_as_bak), TEST(replacing_goes_on_after_a_kill_in_the_middle),
-	  TEST(a_file_that_cannot_be_written_leaves_the_old_one), TEST(a_torn_or_empty_config_is_read_from_bak),
+	  TEST(a_file_that_cannot_be_written_leaves_the_old_one), TEST(a_torn_or_empty_config_is_read_from_bak), TEST(a_broken_config_goes_aside_and_never_becomes_the_bak),
 	  TEST(no_config_is_a_first_start_but_a_broken_one_is_an_error), TEST(reading_is_limited),
 	  TEST(a_log_line_stays_one_line), TEST(log_levels_have_names))

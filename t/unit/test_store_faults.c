@@ -190,6 +190,52 @@ killed_before_the_index(void)
 	die_at("dispatch.index");
 }
 
+/* ---- the log is taken over, the new epoch is not noted */
+
+static void
+promote(struct scene *s)
+{
+	struct err e = {""};
+
+	atomic_store(&s->shm->ha.role_epoch, 1);
+	CU_ASSERT_EQUAL(store_become_master(s->w.s, 1, &e), RC_OK);
+}
+
+static void
+put_and_promote(struct scene *s)
+{
+	open_here(s);
+	for (; s->acked < 20; s->acked++)
+		(void)world_put(&s->w, "T", 0, BODY, "UNIQ_KEY\001u\002");
+	promote(s);
+}
+
+static void
+open_and_promote(struct scene *s)
+{
+	open_here(s);
+	promote(s);
+	store_close(&s->w.s, false);
+}
+
+static void
+killed_while_it_becomes_master(void)
+{
+	for (int memory = 0; memory < 2; memory++) {
+		struct scene *s = scene_begin();
+		int status = run_step(s, "promote.before_epoch=kill@1", put_and_promote);
+
+		CU_ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		CU_ASSERT_EQUAL(s->acked, 20);
+		if (!memory)
+			forget_memory(s);
+		CU_ASSERT_EQUAL(run_step(s, "", open_and_promote), 0);
+		forget_memory(s);
+		CU_ASSERT_EQUAL(run_step(s, "", expect_all_answered), 0);
+		scene_end(s);
+	}
+}
+
 /* ---- full disk */
 
 static void
@@ -292,5 +338,6 @@ dispatch_without_space_is_tried_again_and_skips_nothing(void)
 
 TEST_MAIN("store/faults", TEST(killed_before_the_write), TEST(killed_after_the_write), TEST(killed_after_publishing),
     TEST(killed_before_the_filler), TEST(killed_after_the_filler), TEST(killed_with_the_next_segment_empty),
-    TEST(killed_before_the_queue), TEST(killed_before_the_index), TEST(full_disk_refuses_the_turn_and_gives_offsets_back),
+    TEST(killed_before_the_queue), TEST(killed_before_the_index), TEST(killed_while_it_becomes_master),
+    TEST(full_disk_refuses_the_turn_and_gives_offsets_back),
     TEST(turn_that_fails_in_its_second_segment_leaves_nothing), TEST(dispatch_without_space_is_tried_again_and_skips_nothing))

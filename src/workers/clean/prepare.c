@@ -151,6 +151,7 @@ prepare_begin(struct prepare *p, int64_t from, struct err *e)
 		p->state = PREPARE_GAVE_UP;
 		return rc;
 	}
+	(void)fault_hit(FAULT_PREPARE_FILL);
 	p->state = PREPARE_FILLING;
 	p->done = reserved && p->reserve_only ? p->segs->file_bytes : 0;
 	return RC_OK;
@@ -183,6 +184,7 @@ finish(struct prepare *p, struct err *e)
 	segs_prepare_path(p->segs, p->from, path, sizeof(path));
 	if (rename(tmp, path) != 0)
 		return give_up(p, "cannot rename", errno, e);
+	(void)fault_hit(FAULT_PREPARE_AFTER_RENAME);
 	dir_path(p, dir, sizeof(dir));
 	if (dir_sync(dir, e) != RC_OK)
 		log_debug("%s", e->text); /* after a power cut it is made again */

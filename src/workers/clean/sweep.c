@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -86,6 +87,7 @@ remove_first(struct sweep *s)
 
 	if (q->count < 2 || !last_unit(q, q->from[0], &log_offset) || log_offset >= s->min)
 		return false;
+	(void)fault_hit(FAULT_EXPIRE_QUEUE);
 	if (segs_unlink(q, q->from[0], &e) != RC_OK) {
 		log_warn("%s", e.text);
 		return false;
@@ -209,6 +211,7 @@ remove_index_files(const char *dir, struct dirent **names, int count, int64_t mi
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name);
 		if (!is_index_below(path, min))
 			break;
+		(void)fault_hit(FAULT_EXPIRE_INDEX);
 		if (unlink(path) != 0) {
 			log_warn("cannot remove %s: %s", path, strerror(errno));
 			break;

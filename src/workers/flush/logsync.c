@@ -65,6 +65,19 @@ sync_segment(struct logsync *l, int64_t from, struct err *e)
 	return err;
 }
 
+static int
+sync_names(struct logsync *l, struct err *e)
+{
+	int err = fault_hit(FAULT_FLUSH_NAMES);
+
+	if (err != 0)
+		err_set(e, "fsync of the directory %s failed: %s (errno %d)", l->segs.dir, strerror(err), err);
+	else if (segs_sync_dir(&l->segs, e) != RC_OK)
+		err = errno;
+	l->new_name = err != 0;
+	return err;
+}
+
 int
 logsync_range(struct logsync *l, int64_t from, int64_t to, struct err *e)
 {
@@ -80,8 +93,5 @@ logsync_range(struct logsync *l, int64_t from, int64_t to, struct err *e)
 			return err;
 	}
 	/* Names last: a later segment's must not be certain before what stands in an earlier one is. */
-	if (l->new_name && segs_sync_dir(&l->segs, e) != RC_OK)
-		return errno;
-	l->new_name = false;
-	return 0;
+	return l->new_name ? sync_names(l, e) : 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "workers/flush/flush.h"
@@ -135,7 +136,9 @@ sync_some(struct mark_step *s, bool *finished, struct err *e)
 	if (err == 0 && !*finished && s->at < s->bytes) {
 		err = write_part(s);
 	} else if (err == 0 && !*finished) {
-		err = fdatasync(s->fd) == 0 ? 0 : errno;
+		err = fault_hit(FAULT_FLUSH_FILE);
+		if (err == 0 && fdatasync(s->fd) != 0)
+			err = errno;
 		*finished = true;
 	}
 	if (err != 0)
