@@ -52,6 +52,29 @@ class Expiry(unittest.TestCase):
         self.assertEqual((status, lines[-1]["problems"], lines[-1]["notDispatched"]), (0, 0, 0), (lines, why))
         self.assertFalse(os.path.exists(os.path.join(self.cluster.store(), "commitlog", "prepare")))
 
+    def test_too_few_free_bytes_refuse_writes_until_the_limit_is_lowered(self):
+        def disk():
+            return self.cluster.status()["nodes"][0]["disk"]
+
+        with self.cluster.client() as client:
+            client.create_topic("orders", 2)
+            self.fill(client, 10)
+            client.need(25, {}, b"diskMinFreeBytes=%d\n" % (1 << 60))
+            refused = until("a send is refused", lambda: self.refusal(client))
+            self.assertIn("disk is full", refused)
+            self.assertEqual((disk()["full"], disk()["fullInSeconds"] in (-1, 0)), (True, True))
+            self.assertEqual(len(client.pull_queue("orders", 0)), 5)     # reads go on
+            client.need(25, {}, b"diskMinFreeBytes=0\n")
+            until("writes are taken again", lambda: self.refusal(client) is None)
+            self.assertFalse(disk()["full"])
+
+    def refusal(self, client):
+        try:
+            client.send("orders", b"x", 1)
+        except rmq.RemotingError as e:
+            return e.remark
+        return None
+
     def test_a_killed_clean_is_replaced_and_goes_on(self):
         with self.cluster.client() as client:
             client.create_topic("orders", 2)
