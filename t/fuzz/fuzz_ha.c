@@ -60,7 +60,7 @@ check_head(const char *p, size_t size)
 	if (size < HEAD_OURS_BYTES || head_take(&head, p, true, 1 << 20) != RC_OK)
 		return;
 	must(head.at % (1 << 20) + head.bytes <= 1 << 20);
-	must(head_put(out, &head, true, SLICE_NONE) == HEAD_OURS_BYTES && memcmp(out, p, HEAD_OURS_BYTES - 4) == 0);
+	must(head_put(out, &head, true, SLICE_NONE) == HEAD_OURS_BYTES && memcmp(out, p, HEAD_OURS_BYTES - 8) == 0);
 }
 
 int

@@ -317,20 +317,16 @@ master_hears(int fd)
 	return read_all(fd, word, sizeof(word)) ? (int64_t)be64_get(word) : INT64_MIN;
 }
 
-/* The connection on which the slave speaks the original's protocol; *report is its first. */
+/* The slave's connection, at its first report; a hello comes before, no part of which may look like one. */
 static int
 master_meets(int64_t *report)
 {
-	for (;;) {
-		int fd = master_accept();
+	int fd = master_accept(), words = 0;
 
-		*report = master_hears(fd);
-		if (*report >= 0)
-			return fd;
-		while ((*report = master_hears(fd)) != INT64_MIN)
-			CU_ASSERT(*report < 0); /* a hello: no part of it may look like a report */
-		close(fd);
-	}
+	while ((*report = master_hears(fd)) < 0 && *report != INT64_MIN)
+		words++;
+	CU_ASSERT(words > 3);
+	return fd;
 }
 
 static void
@@ -488,7 +484,7 @@ a_slave_of_ours_is_counted_by_its_first_report(void)
 	CU_ASSERT_EQUAL_FATAL(head_take(&head, raw, true, FILE_BYTES), RC_OK);
 	CU_ASSERT_EQUAL_FATAL(head.bytes, LOG_END);
 	CU_ASSERT(read_all(fd, data, LOG_END));
-	CU_ASSERT_EQUAL(crc32_more(head_crc(raw), data, LOG_END), head.crc);
+	CU_ASSERT_EQUAL(crc32_of(data, LOG_END), head.crc);
 	slave_report(fd, LOG_END);
 	CU_ASSERT(node_until_pos(&n, &n.shm->ha.replicated, LOG_END));
 	CU_ASSERT_EQUAL(atomic_load(&n.shm->ha.slaves_in_sync), 1);

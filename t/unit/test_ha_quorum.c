@@ -303,7 +303,7 @@ a_hello_is_read_as_it_was_written_and_is_all_negative_numbers(void)
 }
 
 static void
-a_hello_of_another_version_or_with_impossible_numbers_is_refused(void)
+a_damaged_hello_or_one_with_impossible_numbers_is_refused(void)
 {
 	static struct hello in, out;
 	struct buf b = {0};
@@ -312,8 +312,8 @@ a_hello_of_another_version_or_with_impossible_numbers_is_refused(void)
 
 	in = (struct hello){.max = 5, .segment_bytes = 1000};
 	hello_put(&b, &in);
-	b.p[16 + 4] = 9; /* the fourth byte of text */
-	CU_ASSERT_EQUAL(hello_take(&out, b.p, b.len, &used, &e), RC_LIMIT);
+	b.p[16 + 4] = 9; /* the fourth byte of text: any change is one too many */
+	CU_ASSERT_EQUAL(hello_take(&out, b.p, b.len, &used, &e), RC_BADDATA);
 	buf_reset(&b, 0);
 	in.min = 6;
 	hello_put(&b, &in);
@@ -332,7 +332,10 @@ a_frame_that_no_log_has_is_refused(void)
 	CU_ASSERT_EQUAL(head_put(raw, &h, true, SLICE_NONE), HEAD_OURS_BYTES);
 	CU_ASSERT_EQUAL(head_take(&got, raw, true, 1000), RC_OK);
 	CU_ASSERT(got.at == h.at && got.bytes == h.bytes && got.epoch == 1 && got.replicated == 1 && got.max == 1000);
-	CU_ASSERT_EQUAL(got.crc, head_crc(raw));
+	CU_ASSERT_EQUAL(got.crc, 0);
+	raw[20] ^= 1;
+	CU_ASSERT_EQUAL(head_take(&got, raw, true, 1000), RC_BADDATA);
+	raw[20] ^= 1;
 	CU_ASSERT_EQUAL(head_take(&got, raw, true, 950), RC_BADDATA); /* over the end of a file */
 	h.bytes = -1;
 	(void)head_put(raw, &h, true, SLICE_NONE);
@@ -353,5 +356,4 @@ TEST_MAIN("ha decisions", TEST(two_copies_are_the_master_and_the_best_slave),
 	  TEST(a_slave_ahead_is_refused_in_the_same_epoch_and_cut_in_a_later_one),
 	  TEST(a_slave_below_the_first_byte_begins_anew), TEST(a_higher_epoch_ends_a_reign),
 	  TEST(who_belongs_elsewhere_gets_nothing), TEST(a_hello_is_read_as_it_was_written_and_is_all_negative_numbers),
-	  TEST(a_hello_of_another_version_or_with_impossible_numbers_is_refused),
-	  TEST(a_frame_that_no_log_has_is_refused))
+	  TEST(a_damaged_hello_or_one_with_impossible_numbers_is_refused), TEST(a_frame_that_no_log_has_is_refused))

@@ -16,8 +16,7 @@
 #include "workers/ha/meet.h"
 #include "workers/ha/rx_int.h"
 
-#define PLAIN_MS       (3 * 60 * 1000) /* so long an address is taken for a Java master's */
-#define TAIL_BYTES     4096            /* of the log's end: what the master compares */
+#define TAIL_BYTES     4096 /* of the log's end: what the master compares */
 #define CANDIDATES_MAX 16
 
 /* ---- the hello */
@@ -127,13 +126,39 @@ take_answer(struct receiver *rx, const struct hello *a)
 	return false;
 }
 
+/*
+ * A Java master answers no hello and waits: all that it saw were negative numbers. So it is asked by a report on the
+ * same connection. One of ours that was only slow takes that as the first report behind its answer.
+ */
+void
+rx_ask_plain(struct receiver *rx)
+{
+	rx->asked_plain = true;
+	rx_put_report(rx);
+}
+
+static bool
+begin_plain(struct receiver *rx)
+{
+	size_t have = rx->have;
+
+	rx_turn_state(rx, RX_FED);
+	rx->have = have;
+	worker_event(rx->h->w, "follows the master %s, one of the original's, from %" PRId64 " of the log", rx->address,
+		     pos_read(rx_appended(rx)));
+	return rx_take_frames(rx);
+}
+
 bool
 rx_take_greeting(struct receiver *rx)
 {
 	size_t used = 0;
 	struct err e;
-	enum rc rc = hello_take(&rx->h->other, rx->in, rx->have, &used, &e);
+	enum rc rc;
 
+	if (rx->asked_plain && !hello_begins(rx->in, rx->have))
+		return begin_plain(rx);
+	rc = hello_take(&rx->h->other, rx->in, rx->have, &used, &e);
 	if (rc == RC_AGAIN && rx->have < RX_READ_BYTES)
 		return true;
 	if (rc != RC_OK) {
@@ -147,15 +172,6 @@ rx_take_greeting(struct receiver *rx)
 		return false;
 	rx->have = used; /* the first frame may have come with it */
 	return rx->have == 0 || rx_take_frames(rx);
-}
-
-/* Java masters answer no hello; whatever else their first bytes are, they are none. */
-void
-rx_try_plain(struct receiver *rx)
-{
-	snprintf(rx->plain_address, sizeof(rx->plain_address), "%s", rx->address);
-	rx->plain_ms = clock_mono_ms() + PLAIN_MS;
-	rx_part(rx, 0, "it answers no hello: taken for one of the original's");
 }
 
 /* ---- connecting */
@@ -213,16 +229,8 @@ rx_connected(struct receiver *rx)
 	ev_io_set(&rx->io, rx->fd, EV_READ);
 	ev_io_start(rx->h->w->loop, &rx->io);
 	rx->heard_ms = clock_mono_ms();
-	rx->ours = false;
-	if (strcmp(rx->address, rx->plain_address) != 0 || clock_mono_ms() >= rx->plain_ms) {
-		(void)greet(rx);
-		return;
-	}
-	rx_turn_state(rx, RX_FED);
-	rx->reported = -1;
-	worker_event(rx->h->w, "asks the master %s, one of the original's, for the log from %" PRId64 " on",
-		     rx->address, pos_read(rx_appended(rx)));
-	rx_report(rx);
+	rx->ours = rx->asked_plain = false;
+	(void)greet(rx);
 }
 
 /* Where the master may be: what the configuration says, or else the name servers, or else each node of the spec in
@@ -245,20 +253,6 @@ candidates(const struct receiver *rx, char list[CANDIDATES_MAX][HA_ADDRESS_MAX])
 	return n;
 }
 
-static bool
-is_sibling(const struct receiver *rx, const char *address)
-{
-	const struct broker_spec *b = NULL;
-	char text[HA_ADDRESS_MAX];
-
-	while ((b = spec_sibling(rx->h->w->cluster, rx->h->w->node, b)) != NULL) {
-		spec_ha_address(b, text, sizeof(text));
-		if (strcmp(text, address) == 0)
-			return true;
-	}
-	return false;
-}
-
 void
 rx_begin_connect(struct receiver *rx)
 {
@@ -274,7 +268,6 @@ rx_begin_connect(struct receiver *rx)
 		return;
 	}
 	snprintf(rx->address, sizeof(rx->address), "%s", list[rx->turn++ % n]);
-	rx->sibling = is_sibling(rx, rx->address);
 	if (!rx_has_space(rx))
 		return;
 	if (addr_parse(rx->address, &a, &e) != RC_OK || sock_connect(&a, &rx->fd, &e) != RC_OK) {

@@ -8,9 +8,10 @@
 
 #include "common/crc.h"
 
-#define WORD       8
-#define WORD_TEXT  7
-#define HEAD_WORDS 2 /* magic, bytes of text */
+#define WORD        8
+#define WORD_TEXT   7
+#define HEAD_CRC_AT (HEAD_OURS_BYTES - 4)
+#define HEAD_WORDS  2 /* magic, bytes of text */
 
 static const char magic[WORD] = {'\xff', 'R', 'M', 'Q', 'S', 'H', 'A', '\n'};
 
@@ -206,6 +207,7 @@ hello_put(struct buf *out, const struct hello *h)
 	char length[WORD];
 
 	put_fields(&text, h);
+	buf_put_be32(&text, crc32_of(text.p, text.len));
 	ensure(!text.failed);
 	buf_put(out, magic, WORD);
 	be64_put(length, text.len);
@@ -269,16 +271,14 @@ hello_take(struct hello *h, const char *p, size_t n, size_t *used, struct err *e
 		return RC_AGAIN;
 	if (!unpack(p + (size_t)HEAD_WORDS * WORD, words, text))
 		return no_hello(e);
-	return take_fields(h, &(struct reader){text, (size_t)bytes, false}, e);
+	if (bytes < 4 || crc32_of(text, (size_t)bytes - 4) != be32_get(text + bytes - 4)) {
+		err_set(e, "a hello that was damaged on the way");
+		return RC_BADDATA;
+	}
+	return take_fields(h, &(struct reader){text, (size_t)bytes - 4, false}, e);
 }
 
 /* ---- frames */
-
-uint32_t
-head_crc(const char *p)
-{
-	return crc32_of(p, HEAD_OURS_BYTES - 4);
-}
 
 size_t
 head_put(char *out, const struct head *h, bool ours, struct slice data)
@@ -290,7 +290,8 @@ head_put(char *out, const struct head *h, bool ours, struct slice data)
 	be64_put(out + 12, (uint64_t)h->epoch);
 	be64_put(out + 20, (uint64_t)h->replicated);
 	be64_put(out + 28, (uint64_t)h->max);
-	be32_put(out + 36, crc32_more(head_crc(out), data.p, data.n));
+	be32_put(out + 36, data.n > 0 ? crc32_of(data.p, data.n) : 0);
+	be32_put(out + HEAD_CRC_AT, crc32_of(out, HEAD_CRC_AT));
 	return HEAD_OURS_BYTES;
 }
 
@@ -298,6 +299,8 @@ enum rc
 head_take(struct head *h, const char *p, bool ours, int64_t segment_bytes)
 {
 	*h = (struct head){.at = (int64_t)be64_get(p), .bytes = (int32_t)be32_get(p + 8)};
+	if (ours && crc32_of(p, HEAD_CRC_AT) != be32_get(p + HEAD_CRC_AT))
+		return RC_BADDATA;
 	if (h->at < 0 || h->bytes < 0 || h->at > INT64_MAX - segment_bytes ||
 	    h->bytes > segment_bytes - h->at % segment_bytes)
 		return RC_BADDATA;

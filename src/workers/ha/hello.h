@@ -9,8 +9,8 @@
  * word of ones. So a Java master, which takes the last whole 8 bytes that it has read for a report, sees nothing but
  * negative ones, wherever the stream is cut: it waits, and never takes a part of a hello for an acknowledgement.
  *
- * To change the text: add fields at its end, a reader passes over what it does not know; raise HELLO_VERSION when that
- * is not enough.
+ * The text ends with its CRC-32. To change it: add fields before that, a reader passes over what it does not know;
+ * raise HELLO_VERSION when that is not enough.
  */
 #ifndef WORKERS_HA_HELLO_H
 #define WORKERS_HA_HELLO_H
@@ -70,7 +70,7 @@ const char *verdict_name(enum verdict v);
 /* ---- frames */
 
 #define HEAD_PLAIN_BYTES 12
-#define HEAD_OURS_BYTES  40
+#define HEAD_OURS_BYTES  44
 #define REPORT_BYTES     8
 
 struct head {
@@ -80,15 +80,13 @@ struct head {
 	int64_t epoch;      /* of the master */
 	int64_t replicated; /* held by as many copies as are needed */
 	int64_t max;        /* the master's log ends here */
-	uint32_t crc;       /* CRC-32 of the head up to here and the data: of a record only the body has one */
+	uint32_t crc;       /* CRC-32 of the data: of a record only the body has one */
 };
 /* Puts it, HEAD_OURS_BYTES or HEAD_PLAIN_BYTES of them, with the CRC for that data; returns how many. */
 size_t head_put(char *out, const struct head *h, bool ours, struct slice data);
-/* What the CRC of a head of ours at p begins with: go on with the data by crc32_more, and it must become h->crc. */
-uint32_t head_crc(const char *p);
 /*
- * Reads as many bytes. RC_BADDATA: numbers that no master of files of segment_bytes sends: negative, or data that would
- * cross the end of a file.
+ * Reads as many bytes. RC_BADDATA: another CRC (of ours), or numbers that no master of files of segment_bytes sends:
+ * negative, or data that would cross the end of a file.
  */
 enum rc head_take(struct head *h, const char *p, bool ours, int64_t segment_bytes) MUST_CHECK;
 

@@ -27,6 +27,7 @@
 
 #define READS_A_TURN 4
 #define CONNECT_MS   3000
+#define SILENT_MS    8000 /* a Java master shows itself every 5 s */
 
 shm_i64 *
 rx_appended(const struct receiver *rx)
@@ -113,11 +114,11 @@ put_half(struct receiver *rx)
 
 /* A socket that takes nothing takes a later report, which says more. An error is seen by the next read. */
 void
-rx_report(struct receiver *rx)
+rx_put_report(struct receiver *rx)
 {
 	int64_t to = confirmed(rx);
 
-	if (rx->state != RX_FED || !put_half(rx))
+	if (!put_half(rx))
 		return;
 	be64_put(rx->half, (uint64_t)to);
 	rx->half_at = 0;
@@ -128,6 +129,13 @@ rx_report(struct receiver *rx)
 	}
 	rx->reported = to;
 	rx->reported_ms = clock_mono_ms();
+}
+
+void
+rx_report(struct receiver *rx)
+{
+	if (rx->state == RX_FED)
+		rx_put_report(rx);
 }
 
 void
@@ -247,6 +255,46 @@ rx_has_space(struct receiver *rx)
 	return true;
 }
 
+static void
+open_log(struct receiver *rx)
+{
+	struct node_shm *shm = rx->h->w->shm;
+	char dir[PATH_MAX];
+	struct err e;
+
+	paths_log(rx->h->conf, dir, sizeof(dir));
+	if (commitlog_open(&rx->log, dir, rx->h->segment_bytes, &e) != RC_OK)
+		worker_die(rx->h->w, "%s", e.text);
+	rx->log.fill_wanted = rx->h->conf->flushDiskType == FLUSH_SYNC;
+	rx->opened = true;
+	commitlog_set_end(&rx->log, pos_read(rx_appended(rx)));
+	rx->sure = rx->log.end;
+	pos_publish(&shm->ha.written, rx->log.end);
+	pos_publish(&shm->ha.replicated, MIN_OF(pos_read(&shm->ha.replicated), rx->log.end));
+}
+
+/* A file may be there already, with the beginning of a first record that never became whole. */
+static bool
+drop_files(struct receiver *rx)
+{
+	struct segs *segs = &rx->log.segs;
+	struct err e;
+
+	if (segs->count == 0)
+		return true;
+	while (segs->count > 0) {
+		if (segs_unlink(segs, segs->from[segs->count - 1], &e) != RC_OK) {
+			rx_part(rx, RETRY_SLOW_MS, "%s", e.text);
+			return false;
+		}
+		segs_drop_last(segs);
+	}
+	commitlog_close(&rx->log);
+	rx->opened = false;
+	open_log(rx);
+	return true;
+}
+
 /* Where an empty slave begins. */
 bool
 rx_begin_log(struct receiver *rx, int64_t at)
@@ -258,6 +306,8 @@ rx_begin_log(struct receiver *rx, int64_t at)
 			at, rx->h->segment_bytes);
 		return false;
 	}
+	if (!drop_files(rx))
+		return false;
 	commitlog_set_end(&rx->log, at);
 	rx->log.min = rx->sure = at;
 	pos_publish(rx_appended(rx), at);
@@ -267,7 +317,7 @@ rx_begin_log(struct receiver *rx, int64_t at)
 bool
 rx_is_empty(const struct receiver *rx)
 {
-	return rx->log.segs.count == 0 && rx->log.end == 0;
+	return pos_read(rx_appended(rx)) == 0 && rx->log.end == 0;
 }
 
 /* ---- frames */
@@ -310,7 +360,7 @@ take_head(struct receiver *rx, const char *p)
 
 	if (head_take(&head, p, rx->ours, rx->h->segment_bytes) != RC_OK) {
 		rx_part(rx, RETRY_SLOW_MS,
-			"what it sends is no frame of log files of %" PRId64
+			"what it sends is damaged, or no frame of log files of %" PRId64
 			" bytes (mappedFileSizeCommitLog must be the same on "
 			"both sides)",
 			rx->h->segment_bytes);
@@ -325,7 +375,7 @@ take_head(struct receiver *rx, const char *p)
 	}
 	rx->head = head;
 	rx->data_left = head.bytes;
-	rx->crc = rx->ours ? head_crc(p) : 0;
+	rx->crc = 0;
 	return head.bytes > 0 || frame_done(rx);
 }
 
@@ -382,10 +432,6 @@ read_once(struct receiver *rx)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (n <= 0 && rx->state == RX_GREETING && !rx->sibling) {
-		rx_try_plain(rx);
-		return false;
-	}
 	if (n <= 0) {
 		rx_part(rx, RETRY_MS, "%s", n < 0 ? strerror(errno) : "it closed the connection");
 		return false;
@@ -414,24 +460,6 @@ readable(struct ev_loop *loop, ev_io *io, int events)
 }
 
 /* ---- by the clock */
-
-static void
-open_log(struct receiver *rx)
-{
-	struct node_shm *shm = rx->h->w->shm;
-	char dir[PATH_MAX];
-	struct err e;
-
-	paths_log(rx->h->conf, dir, sizeof(dir));
-	if (commitlog_open(&rx->log, dir, rx->h->segment_bytes, &e) != RC_OK)
-		worker_die(rx->h->w, "%s", e.text);
-	rx->log.fill_wanted = rx->h->conf->flushDiskType == FLUSH_SYNC;
-	rx->opened = true;
-	commitlog_set_end(&rx->log, pos_read(rx_appended(rx)));
-	rx->sure = rx->log.end;
-	pos_publish(&shm->ha.written, rx->log.end);
-	pos_publish(&shm->ha.replicated, MIN_OF(pos_read(&shm->ha.replicated), rx->log.end));
-}
 
 static void
 tick_idle(struct receiver *rx, int64_t now)
@@ -469,12 +497,10 @@ receiver_tick(struct receiver *rx, int64_t now)
 			rx_part(rx, RETRY_MS, "no connection within %d ms", CONNECT_MS);
 		break;
 	case RX_GREETING:
-		if (now - rx->since_ms <= HELLO_MS)
-			break;
-		if (rx->sibling)
-			rx_part(rx, RETRY_MS, "no answer to our hello within %d ms", HELLO_MS);
-		else
-			rx_try_plain(rx);
+		if (!rx->asked_plain && now - rx->since_ms > HELLO_MS)
+			rx_ask_plain(rx);
+		else if (now - rx->since_ms > SILENT_MS)
+			rx_part(rx, RETRY_MS, "no answer within %d ms", SILENT_MS);
 		break;
 	case RX_FED:
 		tick_fed(rx, now);

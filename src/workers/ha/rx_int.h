@@ -27,12 +27,11 @@ struct receiver {
 	bool opened;          /* log is */
 	int fd;
 	ev_io io;
-	bool ours;    /* the other side said hello */
-	bool sibling; /* the address is a node of the spec: it is never taken for a Java master */
+	bool ours; /* the other side said hello */
 	char address[HA_ADDRESS_MAX];
-	size_t turn;                        /* which of the candidates is next */
-	char plain_address[HA_ADDRESS_MAX]; /* ... of a Java master, until plain_ms */
-	int64_t plain_ms;
+	bool asked_plain; /* our hello was not answered, and we asked as the original does: whoever speaks now is either
+			   */
+	size_t turn;      /* which of the candidates is next */
 	int64_t since_ms, retry_ms; /* of the state; when to try again. Monotonic, as all here */
 	int64_t heard_ms, reported_ms;
 	int64_t reported;  /* the last report; -1 none on this connection */
@@ -58,6 +57,8 @@ void rx_close_socket(struct receiver *rx);
 shm_i64 *rx_appended(const struct receiver *rx);
 /* Tells the master how far we are; also what keeps it from taking us for dead. */
 void rx_report(struct receiver *rx);
+/* The same before it is known who listens. */
+void rx_put_report(struct receiver *rx);
 /* The segment that the next bytes will stand in can be had. False: said, and parted. */
 bool rx_has_space(struct receiver *rx);
 bool rx_is_empty(const struct receiver *rx);
@@ -72,7 +73,7 @@ void rx_begin_connect(struct receiver *rx);
 void rx_connected(struct receiver *rx);
 /* Bytes came while the answer to our hello is awaited. False: parted. */
 bool rx_take_greeting(struct receiver *rx);
-/* No answer: the next attempt at this address speaks as the original does. */
-void rx_try_plain(struct receiver *rx);
+/* No answer to our hello: asks for the log as the original does. */
+void rx_ask_plain(struct receiver *rx);
 
 #endif
