@@ -22,12 +22,16 @@
 
 #define BODY_MAX (FRAME_MAX - HEADER_MAX)
 #define HOLD_MAX_MS 10000
+#define SOON_BYTES_PER_MS 2000 /* of an answer: below it offsets cost little on both sides */
 
 /* ---- the parts; a slave says of each which state of it it has */
 
+/* How soon a change is told. */
+enum haste { AT_ONCE, SOON, SLOWLY };
+
 struct part {
 	const char	*name;		/* member of the answer; NULL: `put` makes several by itself */
-	bool		 quick;		/* told at once */
+	enum haste	 haste;
 	uint64_t	(*state)(struct broker *b); /* another number when it is another content; never 0 */
 	void		(*put)(struct broker *b, uint64_t known, struct buf *out); /* known: 0, or the state that the slave has */
 };
@@ -175,14 +179,14 @@ order_state(struct broker *b)
 }
 
 static const struct part parts[] = {
-	{"topics", true, topics_state, put_topics},
-	{"groups", true, groups_state, put_groups},
-	{"modes", true, modes_state, put_modes},
-	{"locks", true, locks_state, put_locks},
-	{NULL, false, offsets_state, put_offsets},
-	{"delay", false, delay_state_of, put_delay},
-	{"timer", false, timer_state_of, put_timer},
-	{"order", false, order_state, put_order},
+	{"topics", AT_ONCE, topics_state, put_topics},
+	{"groups", AT_ONCE, groups_state, put_groups},
+	{"modes", AT_ONCE, modes_state, put_modes},
+	{"locks", AT_ONCE, locks_state, put_locks},
+	{NULL, SOON, offsets_state, put_offsets},
+	{"delay", SLOWLY, delay_state_of, put_delay},
+	{"timer", SLOWLY, timer_state_of, put_timer},
+	{"order", SLOWLY, order_state, put_order},
 };
 #define PARTS COUNT_OF(parts)
 
@@ -195,6 +199,7 @@ struct follower {
 	bool		 waits;		/* the question is not answered yet */
 	uint64_t	 known[PARTS];
 	int64_t		 told_ms, until_ms; /* monotonic */
+	int64_t		 gap_ms;	/* SOON, for this one: its last answer may have been large */
 	char		*name;
 	int64_t		 broker_id;
 };
@@ -204,6 +209,7 @@ struct followers {
 	struct follower	*list;
 	unsigned	 waiting;
 	ev_timer	 slow;		/* runs while somebody waits */
+	ev_timer	 soon;		/* offsets have changed, and somebody was told of others a moment ago */
 };
 
 /* "boot.state.state..": what a slave brings back as `have`. */
@@ -281,6 +287,7 @@ answer(struct followers *fs, struct follower *f)
 	fs->waiting--;
 	f->told_ms = clock_mono_ms();
 	put_changes(f, fs->b, &body);
+	f->gap_ms = MAX_OF(FOLLOW_SOON_MS, MIN_OF((int64_t)body.len / SOON_BYTES_PER_MS, FOLLOW_HOLD_MS));
 	put_have(fs->b, f->known, &have);
 	if (body.failed) {
 		conn_answer(f->conn, &f->id, RES_SYSTEM_ERROR, "the tables are larger than a frame can be: delete topics and groups that are not used");
@@ -296,10 +303,10 @@ answer(struct followers *fs, struct follower *f)
 }
 
 static bool
-changed_for(const struct follower *f, struct broker *b, bool quick)
+changed_for(const struct follower *f, struct broker *b, enum haste haste)
 {
 	for (size_t i = 0; i < PARTS; i++)
-		if (parts[i].quick == quick && parts[i].state(b) != f->known[i])
+		if (parts[i].haste == haste && parts[i].state(b) != f->known[i])
 			return true;
 	return false;
 }
@@ -327,7 +334,7 @@ answer_due(struct followers *fs)
 
 	for (struct follower *f = fs->list; f != NULL; f = f->next)
 		if (f->waits && !f->conn->closed &&
-		    (now >= f->until_ms || (now - f->told_ms >= FOLLOW_SLOW_MS && changed_for(f, fs->b, false))))
+		    (now >= f->until_ms || (now - f->told_ms >= f->gap_ms && changed_for(f, fs->b, SLOWLY))))
 			answer(fs, f);
 }
 
@@ -343,14 +350,38 @@ slow_tick(struct ev_loop *loop, ev_timer *t, int events)
 		ev_timer_stop(loop, t);
 }
 
+static void
+soon_over(struct ev_loop *loop, ev_timer *t, int events)
+{
+	(void)loop, (void)t, (void)events; /* the turn's end does the work */
+}
+
+static void
+answer_soon(struct followers *fs, struct follower *f)
+{
+	int64_t wait = f->told_ms + f->gap_ms - clock_mono_ms();
+
+	if (wait <= 0) {
+		answer(fs, f);
+	} else if (!ev_is_active(&fs->soon)) {
+		ev_timer_set(&fs->soon, (double)wait / 1000., 0.);
+		ev_timer_start(fs->b->w->loop, &fs->soon);
+	}
+}
+
 void
 followers_turn(struct followers *fs)
 {
 	if (LIKELY(fs->waiting == 0))
 		return;
-	for (struct follower *f = fs->list; f != NULL; f = f->next)
-		if (f->waits && !f->conn->closed && changed_for(f, fs->b, true))
+	for (struct follower *f = fs->list; f != NULL; f = f->next) {
+		if (!f->waits || f->conn->closed)
+			continue;
+		if (changed_for(f, fs->b, AT_ONCE))
 			answer(fs, f);
+		else if (changed_for(f, fs->b, SOON))
+			answer_soon(fs, f);
+	}
 }
 
 /* ---- the question */
@@ -439,6 +470,7 @@ followers_new(struct broker *b)
 
 	fs->b = b;
 	ev_timer_init(&fs->slow, slow_tick, 0., FOLLOW_SLOW_MS / 1000.);
+	ev_init(&fs->soon, soon_over);
 	fs->slow.data = fs;
 	return fs;
 }
@@ -452,6 +484,7 @@ followers_free(struct followers **fp)
 	if (fs == NULL)
 		return;
 	ev_timer_stop(fs->b->w->loop, &fs->slow);
+	ev_timer_stop(fs->b->w->loop, &fs->soon);
 	while ((f = fs->list) != NULL) {
 		fs->list = f->next;
 		conn_unref(&f->conn);

@@ -3,8 +3,8 @@
  *
  * Stock slaves ask for whole tables from time to time (codes 21, 43, 45, 60, 61, 201, 402). Slaves of this system ask one
  * question (SLAVE_SYNC, a code of our own that the original answers with "not supported") and say what they know; it is answered
- * with what has changed, or held until something has. What an operator did is told within milliseconds, offsets each
- * FOLLOW_SLOW_MS.
+ * with what has changed, or held until something has. What an operator did is told within milliseconds, commits of offsets
+ * after FOLLOW_SOON_MS.
  *
  * Request: brokerName, brokerId, have (the text of the last answer, or none), holdMs; the body may be {"offsets":{..}}: commits
  * of clients at the slave, which are merged here. Answer: have, epoch; the body is one JSON object with a member for each part
@@ -15,7 +15,8 @@
 
 #include "workers/broker/broker.h"
 
-#define FOLLOW_SLOW_MS	100	/* between answers for what changes all the time: offsets, progress of deliveries */
+#define FOLLOW_SOON_MS	20	/* at least between answers that offsets cause; more when they are large */
+#define FOLLOW_SLOW_MS	100	/* between looks at the progress of deliveries */
 #define FOLLOW_HOLD_MS	1000	/* a slave that is up to date is answered after so long: it sees that its master lives */
 
 struct followers;
