@@ -1,5 +1,6 @@
 """The original's broker on a store of its own or of ours, in a temporary folder."""
 
+import fcntl
 import glob
 import os
 import re
@@ -15,13 +16,12 @@ OPENED = ("--add-exports=java.base/sun.nio.ch=ALL-UNNAMED --add-opens=java.base/
 LOGBACK = """<configuration><appender name="file" class="ch.qos.logback.core.FileAppender"><file>{}</file>
 <encoder><pattern>%d %p %t - %m%n</pattern></encoder></appender><root level="WARN"><appender-ref ref="file"/></root></configuration>
 """
-# What says that a file was found broken, or that messages were lost or doubled.
-BROKEN = re.compile(r"half message|CRC check failed|found a illegal magic|illegal magic code|truncate dirty|dirty logic|length not matched"
-                    r"|logic file data|unexpected|logics queue|not matched|Error when|broken|dispatch failed|recover.*fail|load.*fail"
-                    r"|BUG|wrong|Maybe.*lost|LOGIC_QUEUE|Unmatched|unknow|exception", re.I)
-# The original's usual noise on one machine without name server.
-USUAL = re.compile(r"name ?server|namesrv|RemotingConnect|connect.*(fail|refuse)|\[NOTIFYME\]|unregister|PageCache|page cache|shutdown|"
-                   r"TimerWarm|transientStorePool|auth|acl|ConsumeQueueExt", re.I)
+# What its store also says of files of its own: the zeros behind the log's end, queues that are right and are found built already when
+# it was killed, a read at the end of a segment, an index file that is full.
+USUAL = re.compile(r"illegal magic code 0x0$|maxPhyOffsetOfConsumeQueue\((\d+)\) >= processOffset\(\1\)|"
+                   r"build consume queue repeatedly|Offset not matched\. Request offset: (\d+), .* lastOffset: \2,|"
+                   r"Over index file capacity|is full, trying to create another|Unknown boundary type|"
+                   r"Load default HA Service|putMessage cost|Create mapped file|in os page cache|shutdown")
 
 
 class JavaBroker:
@@ -78,8 +78,14 @@ class JavaBroker:
     def kill(self):
         pid = self.pid()
         os.kill(pid, signal.SIGKILL)
-        rmq.until("it is dead", lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rsplit(")")[1][1] == "Z")
+        rmq.until("its lock is free", self.lock_is_free)
         os.unlink(os.path.join(self.home(), "pid"))
+
+    def lock_is_free(self):
+        """The last of its threads is gone, then."""
+        with open(os.path.join(self.store, "lock"), "r+") as f:
+            fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+        return True
 
     def client(self):
         return rmq.Client(self.addr)
@@ -87,10 +93,12 @@ class JavaBroker:
     def complaints(self):
         """Lines of its logs that tell of broken files."""
         out = []
-        for path in glob.glob(os.path.join(self.home(), "logs", "**", "*.log"), recursive=True) + [os.path.join(self.home(), "out.log")]:
+        for path in glob.glob(os.path.join(self.home(), "logs", "**", "*.log"), recursive=True):
+            if os.path.basename(path) not in ("store.log", "storeerror.log"):
+                continue
             with open(path, errors="replace") as f:
                 out += [f"{os.path.basename(path)}: {line.rstrip()}" for line in f
-                        if re.search(r"WARN|ERROR", line) and BROKEN.search(line) and not USUAL.search(line)]
+                        if re.search(r" (WARN|ERROR) ", line) and not USUAL.search(line.rstrip())]
         return out
 
     def forget_logs(self):

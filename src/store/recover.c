@@ -198,7 +198,8 @@ plan_clean(struct recovery *r)
 static void
 plan_crashed(struct recovery *r)
 {
-	r->scan_from = r->dispatch_from = segment_by_checkpoint(r);
+	/* without any queue they are all to be made again, whatever was synced */
+	r->scan_from = r->dispatch_from = r->s->queues.count > 0 ? segment_by_checkpoint(r) : r->s->log.min;
 	r->check_crc = r->s->conf->checkCRCOnRecover;
 }
 
@@ -328,6 +329,19 @@ cut_index(struct recovery *r, struct err *e)
 	return r->known || r->noted ? index_mend(ix, e) : RC_OK;
 }
 
+/* Reading goes on, and store_second tries again; messages are taken when all is dispatched. */
+static void
+put_off(struct recovery *r, const struct err *e)
+{
+	struct dispatch *d = &r->s->dispatch;
+
+	log_error("%s. What the log has from %" PRId64 " to %" PRId64 " comes into the queues, and messages are taken, when there is "
+	    "space; no restart is needed", e->text, d->at, r->end);
+	d->owed = r->end;
+	d->stuck = true;
+	snprintf(d->why, sizeof(d->why), "%.255s", e->text);
+}
+
 static enum rc
 dispatch_all(struct recovery *r, struct err *e)
 {
@@ -339,6 +353,10 @@ dispatch_all(struct recovery *r, struct err *e)
 		int64_t before = s->dispatch.at;
 		enum rc rc = dispatch_run(s, r->end, UINT_MAX, e);
 
+		if (rc == RC_FULL) {
+			put_off(r, e);
+			break;
+		}
 		if (rc != RC_OK)
 			return rc;
 		ensure(s->dispatch.at > before);

@@ -31,24 +31,40 @@ def uniq(n):
 
 
 class Scenario:
-    """Writes all kinds. `five`: the broker is of 5.x. What is to come later, by these levels and times, is in `pending`: (topic, body)."""
+    """Writes all kinds, each body beginning with `mark`. `five`: the broker is of 5.x.
 
-    def __init__(self, client, five=True, start=0, levels=(7, 8), timer_ms=200000):
-        self.c, self.five, self.serial, self.levels, self.timer_ms = client, five, start, levels, timer_ms
-        self.pending, self.asked_for, self.never = [], [], []
+    What comes by itself within seconds is in `due`, what comes later, by these levels and this time, in `pending`, what must never
+    come in `never`: (topic, body) each. `asked_for`: halves without an end. `sent`: everything else that stands in a topic.
+    """
+
+    def __init__(self, client, five=True, mark="", start=0, levels=(7, 8), timer_ms=200000, timers_due=True):
+        self.c, self.five, self.mark, self.serial = client, five, mark, start
+        self.levels, self.timer_ms, self.timers_due = levels, timer_ms, timers_due
+        self.due, self.pending, self.asked_for, self.never, self.sent = [], [], [], [], []
 
     def key(self):
         self.serial += 1
         return uniq(self.serial)
 
-    def send(self, topic, body, queue=0, props=None, **how):
-        return self.c.send(topic, body, queue, {"UNIQ_KEY": self.key(), **(props or {})}, **how)
+    def text(self, body):
+        return (self.mark + body).encode()
+
+    def send(self, topic, body, queue=0, props=None, to=None):
+        """`to`: the list that it goes to; `sent` if none is given."""
+        answer = self.c.send(topic, body, queue, {"UNIQ_KEY": self.key(), **(props or {})})
+        (self.sent if to is None else to).append((topic, body.decode()))
+        return answer
 
     def all(self):
         self.tables()
         for part in (self.keyed, self.batch, self.odd, self.delayed, self.timed, self.transactions, self.back, self.plain, self.offsets):
             part()
-        self.wait_delivered()
+        self.wait_due()
+
+    def wait_due(self):
+        for topic in sorted({t for t, _ in self.due}):
+            want = {b for t, b in self.due if t == topic}
+            until(f"{topic}: {want}", lambda t=topic, w=want: w <= set(bodies(self.c, t)), 30)
 
     # ---- tables
 
@@ -64,25 +80,29 @@ class Scenario:
         self.group("CG2", retryMaxTimes=2, retryQueueNums=2)
         if self.five:
             self.group(LONG_GROUP)
+            self.c.need(401, {}, json.dumps({"topic": "Keyed", "consumerGroup": "CG2", "mode": "POP", "popShareQueueNum": 2}).encode())
 
     # ---- plain ones: enough for several segments and queue files
 
     def plain(self):
         for i in range(260):
-            self.send("Plain", (b"plain %d " % i) * (1 + i % 7 * 40), i % 4, {"TAGS": "t%d" % (i % 3)})
-        self.c.send("Plain", b"without any property", 1)
-        self.c.send("L" * 127, b"a long topic", 0)
+            self.send("Plain", self.text("plain %d " % i) * (1 + i % 7 * 40), i % 4, {"TAGS": "t%d" % (i % 3)})
+        self.c.send("Plain", self.text("without any property"), 1)
+        self.sent.append(("Plain", self.mark + "without any property"))
+        self.send("L" * 127, self.text("a long topic"))
 
     def keyed(self):
         for i in range(220):
-            self.send("Keyed", b"keyed %d" % i, i % 2, {"KEYS": f"k{i} all{i % 5}", "TAGS": "x"})
+            self.send("Keyed", self.text("keyed %d" % i), i % 2, {"KEYS": f"k{i} all{i % 5}", "TAGS": "x"})
         for key in ("Aa", "BB", "C#", "Bb"):     # Aa and BB, C# and Bb have the same hash
-            self.send("Keyed", key.encode(), 0, {"KEYS": key})
+            self.send("Keyed", self.text(key), 0, {"KEYS": key})
 
     def batch(self):
         for queue, count in ((0, 12), (1, 3)):
-            body = b"".join(self.part(b"batch %d" % i, {"KEYS": f"b{i}", "UNIQ_KEY": self.key()}, i) for i in range(count))
+            texts = [self.text("batch %d %d" % (queue, i)) for i in range(count)]
+            body = b"".join(self.part(t, {"KEYS": f"b{i}", "UNIQ_KEY": self.key()}, i) for i, t in enumerate(texts))
             self.c.need(320, self.header("Batch", queue, {"UNIQ_KEY": self.key()}, m=True), body)
+            self.sent += [("Batch", t.decode()) for t in texts]
 
     @staticmethod
     def part(body, props, flag):
@@ -96,35 +116,32 @@ class Scenario:
                 "i": "".join(f"{k}\x01{v}\x02" for k, v in props.items()), "j": 0, "k": False, "m": False, **more}
 
     def odd(self):
-        for props in ({"TAGS": "\U0001F680"}, {"TAGS": "TagB", "\u00fcml": "\u4e2d\u6587 \u0645\u0631\u062d\u0628\u0627"},
-                      {"quote": "a\"b\\c", "lines": "a\nb\tc\r", "equals": "a=b&c"}, {"long": "v" * 9000},
-                      {"empty": ""}, {"KEYS": "\U0001F511 \u00e9"}, {"control": "\x03\x1f\x7f"}):
-            self.send("Odd", b"odd", 0, props)
-        self.c.need(310, self.header("Odd", 1, {"UNIQ_KEY": self.key()}, f=1), zlib.compress(b"packed " * 400))
-        self.c.need(310, self.header("Odd", 1, {"UNIQ_KEY": self.key()}, h=-7, j=3), bytes(range(256)) * 4)
+        for i, props in enumerate(({"TAGS": "\U0001F680"}, {"TAGS": "TagB", "\u00fcml": "\u4e2d\u6587 \u0645\u0631\u062d\u0628\u0627"},
+                                   {"quote": "a\"b\\c", "lines": "a\nb\tc\r", "equals": "a=b&c"}, {"long": "v" * 9000},
+                                   {"empty": ""}, {"KEYS": "\U0001F511 \u00e9"}, {"control": "\x03\x1f\x7f"})):
+            self.send("Odd", self.text("odd %d" % i), 0, props)
+        for body, more in ((zlib.compress(self.text("packed ") * 400), {"f": 1}), (self.text("") + bytes(range(256)) * 4, {"h": -7, "j": 3})):
+            self.c.need(310, self.header("Odd", 1, {"UNIQ_KEY": self.key()}, **more), body)
+            self.sent.append(("Odd", body.decode("latin-1")))
 
     # ---- later ones
 
-    def later(self, topic, body, queue, props):
-        self.pending.append((topic, body.decode()))
-        return self.send(topic, body, queue, props)
-
     def delayed(self):
         for i in range(4):
-            self.send("Delayed", b"came %d" % i, i % 2, {"DELAY": "1"})
+            self.send("Delayed", self.text("came %d" % i), i % 2, {"DELAY": "1"}, self.due)
         for i, level in enumerate((*self.levels, *self.levels)):
-            self.later("Delayed", b"later %d" % i, i % 2, {"DELAY": str(level)})
+            self.send("Delayed", self.text("later %d" % i), i % 2, {"DELAY": str(level)}, self.pending)
 
     def timed(self):
         if not self.five:
             return
+        for i in range(4 if self.timers_due else 0):
+            self.send("Delayed", self.text("timed came %d" % i), i % 2, {"TIMER_DELAY_MS": "1500"}, self.due)
         for i in range(4):
-            self.send("Delayed", b"timed came %d" % i, i % 2, {"TIMER_DELAY_MS": "1500"})
-        for i in range(4):
-            self.later("Delayed", b"timed later %d" % i, i % 2, {"TIMER_DELIVER_MS": str(now_ms() + self.timer_ms + i * 700)})
-        recalled = self.send("Delayed", b"recalled", 0, {"TIMER_DELAY_MS": str(self.timer_ms)})
+            self.send("Delayed", self.text("timed later %d" % i), i % 2, {"TIMER_DELIVER_MS": str(now_ms() + self.timer_ms + i * 700)},
+                      self.pending)
+        recalled = self.send("Delayed", self.text("recalled"), 0, {"TIMER_DELAY_MS": str(self.timer_ms)}, self.never)
         self.c.need(370, {"producerGroup": "PG", "topic": "Delayed", "recallHandle": recalled["recallHandle"]})
-        self.never.append(("Delayed", "recalled"))
 
     # ---- transactions
 
@@ -133,45 +150,55 @@ class Scenario:
                          "commitLogOffset": int(sent["msgId"][16:], 16), "commitOrRollback": how, "msgId": sent["msgId"],
                          "transactionId": key})
 
-    def half(self, body):
-        key = self.key()
-        return self.c.send("Paid", body, 0, {"TRAN_MSG": "true", "PGROUP": "PG", "UNIQ_KEY": key, "KEYS": "half"}), key
-
     def transactions(self):
         for i in range(9):
-            sent, key = self.half(b"half %d" % i)
+            body, key = self.text("half %d" % i), self.key()
+            sent = self.c.send("Paid", body, 0, {"TRAN_MSG": "true", "PGROUP": "PG", "UNIQ_KEY": key, "KEYS": "half"})
             if i % 3 < 2:
                 self.end(sent, (COMMIT, ROLLBACK)[i % 3], key)
-            if i % 3 == 1:
-                self.never.append(("Paid", "half %d" % i))
-            if i % 3 == 2:
-                self.asked_for.append("half %d" % i)
+            (self.due, self.never, self.asked_for)[i % 3].append(("Paid", body.decode()))
 
     # ---- what consumers send back
 
     def back(self):
-        for i in range(6):
-            self.send("Back", b"back %d" % i)
-        found = until("they can be read", lambda: (lambda m: len(m) >= 6 and m)(read_queue(self.c, "Back", 0)))
-        for i, (group, level) in enumerate((("CG1", 1), ("CG1", -1), ("CG1", self.levels[0]), ("CG2", -1), (LONG_GROUP if self.five else "CG2", 1))):
+        texts = [self.text("back %d" % i) for i in range(6)]
+        for text in texts:
+            self.send("Back", text)
+        found = until("they can be read", lambda: (lambda m: len(m) == 6 and m)([m for m in read_queue(self.c, "Back", 0) if m["body"] in texts]))
+        for i, (group, level) in enumerate((("CG1", 1), ("CG1", -1), ("CG1", self.levels[0]), ("CG2", -1),
+                                            (LONG_GROUP if self.five else "CG2", 1))):
             self.c.need(36, {"offset": found[i]["physical"], "group": group, "delayLevel": level, "originMsgId": "x",
                              "originTopic": "Back", "unitMode": False, "maxReconsumeTimes": 16})
-            if level == self.levels[0]:
-                self.pending.append(("%RETRY%" + group, "back %d" % i))
+            to = self.sent if level < 0 else self.due if level == 1 else self.pending
+            to.append((("%DLQ%" if level < 0 else "%RETRY%") + group, texts[i].decode()))
 
     def offsets(self):
         for group, topic, queue, offset in (("CG1", "Plain", 0, 17), ("CG1", "Plain", 3, 64), ("CG2", "Plain", 1, 1),
                                             ("CG1", "%RETRY%CG1", 0, 0), ("CG2", "Keyed", 1, 110)):
             self.c.need(15, {"consumerGroup": group, "topic": topic, "queueId": queue, "commitOffset": offset})
 
-    def wait_delivered(self):
-        """Until all is delivered that is due by now."""
-        each = (2, 2) if not self.five else (4, 4)
-        for queue, count in enumerate(each):
-            until(f"what was delayed is in queue {queue}", lambda q=queue, n=count: queue_end(self.c, "Delayed", q) == n, 30)
-        until("the retry", lambda: queue_end(self.c, "%RETRY%CG1", 0) == 1, 30)
-        long_retry = "%RETRY%" + (LONG_GROUP if self.five else "CG2")
-        until("the other retry", lambda: sum(queue_end(self.c, long_retry, q) for q in range(1 if self.five else 2)) == 1, 30)
+
+class Producer:
+    """Answers what the broker asks about its transactions: those with an even number are committed."""
+
+    def __init__(self, client):
+        self.c, self.asked = client, set()
+
+    def serve(self):
+        self.c.need(34, {}, json.dumps({"clientID": "p@1", "producerDataSet": [{"groupName": "PG"}], "consumerDataSet": []}).encode())
+        while self.c.pushed:
+            f = self.c.pushed.pop(0)
+            if f.code != 39:
+                continue
+            body = messages(f.body)[0]["body"].decode()
+            self.asked.add(body)
+            self.c.post(37, {"producerGroup": "PG", "tranStateTableOffset": f.ext["tranStateTableOffset"],
+                             "commitLogOffset": f.ext["commitLogOffset"], "fromTransactionCheck": True, "msgId": f.ext["msgId"],
+                             "commitOrRollback": COMMIT if commits(body) else ROLLBACK}, oneway=True)
+
+
+def commits(body):
+    return int(body.split()[-1]) % 2 == 0
 
 
 # ---- asking
@@ -192,6 +219,11 @@ def read_queue(c, topic, queue, sub="*"):
             raise RemotingError(a.code, a.remark)
         offset = int(a.ext["nextBeginOffset"])
     return out
+
+
+def bodies(c, topic):
+    queues = topics_of(c).get(topic, {"readQueueNums": 0})["readQueueNums"]
+    return [m["body"].decode("latin-1") for q in range(queues) for m in read_queue(c, topic, q)]
 
 
 def plain_message(m):
@@ -229,6 +261,8 @@ def list_keys(c, queues):
     asked = []
     for name, queue in queues.items():
         topic = name.rsplit(" ", 1)[0]
+        if topic == WHEEL:
+            continue    # the original goes on storing there what it puts off
         for m in queue["messages"][::5] + queue["messages"][-1:]:
             if "UNIQ_KEY" in m["props"]:
                 asked.append([topic, m["props"]["UNIQ_KEY"], 0, TOMORROW, True])
@@ -302,6 +336,13 @@ def list_groups(c):
     return {name: {k: g[k] for k in keys} for name, g in table.items() if name != "LISTING"}
 
 
+def list_modes(c):
+    """How the members of a group share a topic's queues (5.x)."""
+    a = c.ask(402)
+    table = json.loads(a.body or "{}").get("messageRequestModeMap", {}) if a.code == 0 else {}
+    return {f"{t}@{g}": [m["mode"], m["popShareQueueNum"]] for t, groups in table.items() for g, m in groups.items()}
+
+
 def list_topics(c):
     keys = ("perm", "readQueueNums", "writeQueueNums", "order", "topicSysFlag")
     return {name: {k: t[k] for k in keys} for name, t in topics_of(c).items()}
@@ -309,5 +350,41 @@ def list_topics(c):
 
 def listing(c):
     queues = list_queues(c)
-    return {"topics": list_topics(c), "groups": list_groups(c), "queues": queues, "offsets": list_offsets(c),
+    return {"topics": list_topics(c), "groups": list_groups(c), "queues": queues, "offsets": list_offsets(c), "modes": list_modes(c),
             "keys": list_keys(c, queues), "times": list_times(c, queues), "tags": list_tags(c)}
+
+
+# Queues to which what is pending is added as soon as a broker runs; system topics grow by themselves.
+GROWING = ("Delayed", "%RETRY%CG1", "%RETRY%CG2", "%RETRY%" + LONG_GROUP, "Paid", HALF, OP, WHEEL, SCHEDULE)
+# Topics that each broker makes for itself.
+OWN = ("broker-a", "DefaultCluster", "BenchmarkTest", "TBW102", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "rmq_sys_", "RMQ_SYS_",
+       "SCHEDULE_TOPIC_XXXX", "DefaultCluster_REPLY_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC")
+
+
+def differences(want, c, added=None, keys=True):
+    """What the broker answers in another way than the listing `want` says: sentences. `added`: messages sent since to each queue."""
+    out = []
+    for name, q in want["queues"].items():
+        topic, queue = name.rsplit(" ", 1)
+        first, end = (int(c.need(code, {"topic": topic, "queueId": queue}).ext["offset"]) for code in (31, 30))
+        got = [plain_message(m) for m in read_queue(c, topic, int(queue))]
+        if first != q["min"] or end < q["max"] or (topic not in GROWING and end != q["max"] + (added or {}).get(name, 0)):
+            out.append(f"{name}: offsets {first} to {end}, not {q['min']} to {q['max']}")
+        out += [f"{name}: {g}, not {w}" for w, g in zip(q["messages"], got) if w != g]
+        if len(got) < end - first or (topic not in GROWING and len(got) != end - first):
+            out.append(f"{name}: {len(got)} messages from {first} to {end}")
+    topics, groups, offsets = list_topics(c), list_groups(c), list_offsets(c)
+    out += [f"topic {t}: {topics.get(t)}, not {w}" for t, w in want["topics"].items() if not t.startswith(OWN) and topics.get(t) != w]
+    out += [f"group {g}: {groups.get(g)}, not {w}" for g, w in want["groups"].items() if groups.get(g) != w]
+    if (modes := list_modes(c)) != want.get("modes", modes):
+        out.append(f"request modes {modes}, not {want['modes']}")
+    if offsets != want["offsets"]:
+        out.append(f"offsets {offsets}, not {want['offsets']}")
+    return out + (key_differences(want, c) if keys else [])
+
+
+def key_differences(want, c):
+    """Above the place where the listing ends stands what came since."""
+    end = max(m["physical"] for q in want["queues"].values() for m in q["messages"])
+    return [f"key {k['ask']}: {got}, not {k['hits']}" for k in want["keys"]
+            if (got := [x for x in query(c, *k["ask"]) if x <= end]) != k["hits"]]

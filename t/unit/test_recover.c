@@ -158,6 +158,23 @@ lost_queues_and_index_are_built_again_after_a_crash(void)
 }
 
 static void
+lost_queues_are_built_again_as_a_whole_though_the_checkpoint_covers_them(void)
+{
+	struct world w;
+	int64_t end;
+
+	world_begin(&w);
+	fill(&w);
+	end = log_end(&w);
+	world_crash(&w);
+	world_checkpoint(&w, clock_wall_ms() + 60000);
+	world_remove(&w, "consumequeue");
+	world_open(&w);
+	expect_full(&w, end);
+	world_end(&w);
+}
+
+static void
 lost_queues_are_built_again_after_a_clean_stop(void)
 {
 	struct world w;
@@ -636,7 +653,8 @@ recovery_can_be_repeated(void)
 
 TEST_MAIN("store/recover", TEST(clean_stop_takes_abort_away_and_leaves_a_checkpoint), TEST(abort_holds_the_pid),
     TEST(crash_without_a_checkpoint_recovers_everything), TEST(crash_recovers_from_the_segment_of_the_checkpoint),
-    TEST(lost_queues_and_index_are_built_again_after_a_crash), TEST(lost_queues_are_built_again_after_a_clean_stop),
+    TEST(lost_queues_and_index_are_built_again_after_a_crash),
+    TEST(lost_queues_are_built_again_as_a_whole_though_the_checkpoint_covers_them), TEST(lost_queues_are_built_again_after_a_clean_stop),
     TEST(queues_behind_the_log_are_completed_after_a_clean_stop), TEST(lost_log_takes_queues_and_index_with_it),
     TEST(torn_last_record_is_cut_wherever_it_is_torn), TEST(damaged_body_is_cut_and_what_follows_is_zeroed),
     TEST(stale_records_behind_a_cut_do_not_come_back), TEST(records_of_another_place_are_not_taken),
