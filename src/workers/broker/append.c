@@ -37,3 +37,21 @@ append_copy(const struct broker *b, const struct message *from, struct message *
 	*m = (struct message){.flag = from->flag, .sysflag = from->sysflag & ~MSG_SYS_STORE_V6, .reconsume_times = from->reconsume_times,
 	    .born_ms = from->born_ms, .born_host = from->born_host, .store_host = b->store_host, .body = from->body};
 }
+
+bool
+append_walk_tail(struct broker *b, int64_t *at, unsigned max, const char *what, void (*each)(void *arg, const struct message *m), void *arg)
+{
+	struct slice record;
+	struct message m;
+	enum rc rc = RC_OK;
+
+	for (; rc == RC_OK && max > 0; max--) {
+		rc = store_next_record(b->store, at, &record);
+		if (rc == RC_OK && message_decode(&m, record.p, record.n, false) == RC_OK)
+			each(arg, &m);
+	}
+	if (rc == RC_BADDATA)
+		log_warn("the log cannot be read at %lld: %s messages that were delivered behind it are delivered again", (long long)*at,
+		    what);
+	return rc == RC_OK;
+}

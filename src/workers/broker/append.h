@@ -35,6 +35,12 @@ struct append_to {
  * nothing is stored and nothing will be told. The message's bytes are copied by this call.
  */
 enum rc	append_message(struct broker *b, struct message *m, const struct append_to *to) MUST_CHECK;
+/*
+ * Looks at so many records of the log's tail at most, from *at on, for what a killed broker has appended: each is called with every one.
+ * False: the end was reached; of a log that cannot be read any more it was said that `what` behind it come again.
+ */
+bool	append_walk_tail(struct broker *b, int64_t *at, unsigned max, const char *what, void (*each)(void *arg, const struct message *m),
+	    void *arg);
 /* Was the record stored, whether or not flush and ha have confirmed it? */
 bool	append_is_stored(int code);
 /* *m gets what a new record takes over from another: body, flags, born fields, retries; our store host; no topic, no properties. */

@@ -9,6 +9,7 @@
 #include "workers/broker/delay_mark.h"
 
 #include "common/clock.h"
+#include "workers/broker/append.h"
 #include "workers/broker/cfgfile.h"
 #include "workers/broker/delay.h"
 #include "workers/broker/topics.h"
@@ -260,8 +261,9 @@ delay_mark_saved_end(const struct delay_mark *m)
 /* ---- the log's tail */
 
 static void
-note_copy(struct delay_mark *m, const struct message *copy)
+note_copy(void *arg, const struct message *copy)
 {
+	struct delay_mark *m = arg;
 	int64_t offset;
 	int level;
 
@@ -283,20 +285,8 @@ end_scan(struct delay_mark *m)
 bool
 delay_mark_scan(struct delay_mark *m, unsigned max)
 {
-	struct slice record;
-	struct message copy;
-	enum rc rc = RC_OK;
-
-	for (; !m->scanned && max > 0; max--) {
-		rc = store_next_record(m->b->store, &m->scan_at, &record);
-		if (rc == RC_OK && message_decode(&copy, record.p, record.n, false) == RC_OK)
-			note_copy(m, &copy);
-		if (rc != RC_OK)
-			end_scan(m);
-	}
-	if (rc == RC_BADDATA)
-		log_warn("the log cannot be read at %lld: delayed messages that were delivered behind it are delivered again",
-		    (long long)m->scan_at);
+	if (!m->scanned && !append_walk_tail(m->b, &m->scan_at, max, "delayed", note_copy, m))
+		end_scan(m);
 	return !m->scanned;
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/crc.h"
+#include "workers/broker/append.h"
 #include "workers/broker/cfgfile.h"
 #include "workers/broker/timer_heap.h"
 #include "workers/broker/topics.h"
@@ -318,8 +319,9 @@ timer_mark_follow(struct timer_mark *m, struct slice page)
 /* ---- the log's tail */
 
 static void
-note_copy(struct timer_mark *m, const struct message *copy)
+note_copy(void *arg, const struct message *copy)
 {
+	struct timer_mark *m = arg;
 	int64_t at;
 
 	if (!timer_mark_read(copy->prepared_offset, &at))
@@ -353,21 +355,8 @@ end_scan(struct timer_mark *m)
 bool
 timer_mark_scan(struct timer_mark *m, unsigned max)
 {
-	struct slice record;
-	struct message copy;
-	enum rc rc = RC_OK;
-
-	for (; !m->scanned && max > 0; max--) {
-		rc = store_next_record(m->b->store, &m->scan_at, &record);
-		if (rc == RC_OK && message_decode(&copy, record.p, record.n, false) == RC_OK)
-			note_copy(m, &copy);
-		if (rc != RC_OK)
-			end_scan(m);
-	}
-	if (rc == RC_BADDATA)
-		log_warn(
-		    "the log cannot be read at %lld: timer messages that were delivered behind it are delivered again",
-		    (long long)m->scan_at);
+	if (!m->scanned && !append_walk_tail(m->b, &m->scan_at, max, "timer", note_copy, m))
+		end_scan(m);
 	return !m->scanned;
 }
 
