@@ -26,7 +26,7 @@ store_refusal(const struct store *s)
 		return "a sync of the log has failed: what was not synced may be lost, restart the broker when the disk is sound";
 	if (atomic_load(&s->shm->clean.disk_full) != 0)
 		return "the disk is full: free some space, or lower fileReservedTime or diskMaxUsedSpaceRatio";
-	if (s->dispatch.damaged)
+	if (s->dispatch.damaged || UNLIKELY(s->dispatch.at < s->dispatch.owed))
 		return s->dispatch.why;
 	return NULL;
 }

@@ -52,7 +52,9 @@ put_abort(const struct store *s, bool stands, struct err *e)
 		err_set(e, "cannot make %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	return !ok ? RC_IO : stands ? RC_OK : dir_sync(s->root, e);
+	if (!ok && stands) /* on a full disk: that it is there is what counts */
+		log_warn("%s", e->text);
+	return stands ? RC_OK : ok ? dir_sync(s->root, e) : RC_IO;
 }
 
 static void

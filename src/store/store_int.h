@@ -31,6 +31,7 @@ struct dispatch {
 	unsigned	 count, key_count;
 	bool		 stuck;		/* no space or a bad record: tried again by store_second */
 	bool		 damaged;	/* it is a bad record: no more writes */
+	int64_t		 owed;		/* recovery had no space to dispatch up to here: until then queue offsets are not known */
 	char		 why[256];
 };
 

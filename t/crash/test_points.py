@@ -11,12 +11,14 @@ import os
 import re
 import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import rmq
 from rmq import Cluster, RemotingError, until
 from pair import Pair
 from test_kill import TOPIC, QUEUES, Load, verify
 
+AT_A_TIME = 3
 BASE = {"mappedFileSizeCommitLog": 256 << 10, "mappedFileSizeConsumeQueue": 2000, "maxIndexNum": 300, "maxHashSlotNum": 50,
         "flushIntervalConsumeQueue": 200, "flushConsumerOffsetInterval": 50}
 SYNC = {"flushDiskType": "SYNC_FLUSH"}
@@ -84,6 +86,14 @@ class Operator(threading.Thread):
 
 
 class KillAtPoints(unittest.TestCase):
+    def test_each_point(self):
+        """Some at a time: most of it is waiting for a restart."""
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            runs = {point: pool.submit(self.kill_at, point, *how) for point, how in POINTS.items() if not ONLY or point in ONLY}
+        for point, run in runs.items():
+            with self.subTest(fault=point):
+                run.result()
+
     def kill_at(self, point, nth, role, conf):
         with Cluster({**BASE, **conf}, env={"RMQ_FAULTS": f"{point}=kill@{nth}"}) as c:
             with c.client() as p:
@@ -110,14 +120,6 @@ class KillAtPoints(unittest.TestCase):
                 self.assertEqual(p.ask(31, {"topic": topic, "queueId": 0}).code, 0, f"topic {topic} was acknowledged")
             offset = int(p.need(14, {"consumerGroup": "CG", "topic": TOPIC, "queueId": 0}).ext["offset"])
             self.assertLessEqual(offset, operator.committed + 1)
-
-
-def add_tests():
-    def test_of(point, how):
-        return lambda self: self.kill_at(point, *how)
-    for point, how in POINTS.items():
-        if not ONLY or point in ONLY:
-            setattr(KillAtPoints, "test_" + point.replace(".", "_"), test_of(point, how))
 
 
 class KillTheReceiver(unittest.TestCase):
@@ -154,8 +156,6 @@ class Table(unittest.TestCase):
         self.assertEqual([n for n in names if n not in POINTS and n not in REPLICATION and f'"{n}' not in others], [], "no test kills at these fault points")
         self.assertEqual([n for n in POINTS if n not in names], [], "these are no fault points")
 
-
-add_tests()
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -132,7 +132,7 @@ class PowerCut(unittest.TestCase):
         rng = random.Random(SEED)
         events, sends = record(conf, seconds, rng)
         acks, known, d = Acks(sends), [], disk.Disk()
-        at = {rng.randrange(len(events) // 50, len(events)) for _ in range(POINTS)}
+        at = set(rng.sample(range(len(events) // 50, len(events)), POINTS))
         whole = set(rng.sample(sorted(at), min(WHOLE_NODES, len(at))))
         for number, e in enumerate(events):
             d.feed(e)
@@ -141,6 +141,7 @@ class PowerCut(unittest.TestCase):
             if number in at:
                 self.cut(d, known, conf, sync, number, e, number in whole)
         self.assertGreater(len(known), 200, "hardly anything was acknowledged")
+        self.assertEqual(self.checked, POINTS)
         print(f"seed {SEED}: {self.checked} cuts of {len(events)} events and {len(known)} acknowledgements; "
               f"{self.kept} found again, {self.lost} lost; oldest lost {self.longest_us / 1000:.0f} ms before the cut", flush=True)
 

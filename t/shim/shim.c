@@ -436,10 +436,10 @@ sync_file_range(int fd, off_t at, off_t n, unsigned flags)
 #define AIO_MAX 64
 
 static struct aio {
-	long	 context;
-	int64_t	 number;
+	long context;
+	int64_t number;
 	uint64_t ino; /* 0: nothing is under way */
-	int	 error;
+	int error;
 } aios[AIO_MAX];
 
 static struct aio *

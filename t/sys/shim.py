@@ -1,6 +1,7 @@
 """The shim from the tests' side (t/shim/shim.h): a cluster whose workers' file operations fail when a test says so."""
 
 import os
+import unittest
 
 import rmq
 
@@ -17,6 +18,8 @@ class ShimCluster(rmq.Cluster):
     """A Cluster below the shim. rules() switches what fails from now on, for the running processes too."""
 
     def __init__(self, conf=None, spec=None, env=None, trace=None):
+        if sanitized():
+            raise unittest.SkipTest("below a sanitizer no other library can be loaded first")
         super().__init__(conf, spec, env=env)
         self.rules_path = os.path.join(self.dir, "rules")
         self.env = {**self.env, "LD_PRELOAD": LIBRARY, "RMQ_SHIM_ROOT": self.dir, "RMQ_SHIM_RULES": self.rules_path}

@@ -336,8 +336,47 @@ dispatch_without_space_is_tried_again_and_skips_nothing(void)
 	scene_end(s);
 }
 
+/* Everything was killed with records that no queue has; the disk is full at the start. */
+static void
+put_two_undispatched(struct scene *s)
+{
+	open_here(s);
+	world_put_many(&s->w, "T", 0, BODY, 1);
+	world_put_many(&s->w, "T", 0, BODY, 2);
+	s->acked = 3;
+}
+
+static void
+start_on_a_full_disk(struct scene *s)
+{
+	struct message m = {.topic = SLICE_LIT("T"), .body = SLICE_LIT("x")};
+	struct store_put_result r;
+
+	open_here(s);
+	CU_ASSERT_TRUE(queue_max(world_queue(&s->w, "T", 0)) < s->acked);
+	CU_ASSERT_PTR_NOT_NULL(store_refusal(s->w.s));
+	CU_ASSERT_EQUAL(store_stage(s->w.s, &m, &r), RC_BUSY); /* its queue offset is not known */
+	store_second(s->w.s);
+	CU_ASSERT_PTR_NULL(store_refusal(s->w.s));
+	CU_ASSERT_EQUAL(queue_max(world_queue(&s->w, "T", 0)), s->acked);
+	CU_ASSERT_EQUAL(world_put(&s->w, "T", 0, BODY, NULL).queue_offset, s->acked);
+	CU_ASSERT_TRUE(world_queue_whole(&s->w, "T", 0));
+}
+
+static void
+start_without_space_reads_and_takes_messages_when_there_is(void)
+{
+	struct scene *s = scene_begin();
+
+	CU_ASSERT_EQUAL(run_step(s, "dispatch.queue=ENOSPC@2", put_two_undispatched), 0);
+	forget_memory(s);
+	CU_ASSERT_EQUAL(run_step(s, "dispatch.queue=ENOSPC@1", start_on_a_full_disk), 0);
+	scene_end(s);
+}
+
 TEST_MAIN("store/faults", TEST(killed_before_the_write), TEST(killed_after_the_write), TEST(killed_after_publishing),
     TEST(killed_before_the_filler), TEST(killed_after_the_filler), TEST(killed_with_the_next_segment_empty),
     TEST(killed_before_the_queue), TEST(killed_before_the_index), TEST(killed_while_it_becomes_master),
     TEST(full_disk_refuses_the_turn_and_gives_offsets_back),
-    TEST(turn_that_fails_in_its_second_segment_leaves_nothing), TEST(dispatch_without_space_is_tried_again_and_skips_nothing))
+    TEST(turn_that_fails_in_its_second_segment_leaves_nothing), TEST(dispatch_without_space_is_tried_again_and_skips_nothing),
+    TEST(start_without_space_reads_and_takes_messages_when_there_is))
