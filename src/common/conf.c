@@ -73,6 +73,9 @@ static const struct {
 	{"brokerId", 0, INT64_MAX},
 	{"brokerPermission", 0, 7},
 	{"defaultTopicQueueNums", 1, 65536},
+	{"defaultPopShareQueueNum", -1, INT32_MAX},
+	{"popFromRetryProbability", 0, 100},
+	{"reviveQueueNum", 1, 512}, /* handles have 999 for ordered pops */
 	{"mappedFileSizeCommitLog", 4096, INT32_MAX},
 	{"mappedFileSizeConsumeQueue", 20, INT32_MAX},
 	{"maxHashSlotNum", 1, 100000000}, /* with the next line: an index file stays below 2 GiB */
@@ -95,6 +98,7 @@ static const struct {
 static const struct {
 	const char	*name, *regex, *what;
 } forms[] = {
+	{"defaultMessageRequestMode", "^(PULL|POP)$", "PULL or POP"},
 	{"deleteWhen", "^([01][0-9]|2[0-3])(;([01][0-9]|2[0-3]))*$", "hours of two digits, separated by ;"},
 	{"messageDelayLevel", "^[0-9]+[smhd]( [0-9]+[smhd])*$", "times such as 10s or 2h, separated by blanks"},
 	{"msgTraceTopicName", "^[%|a-zA-Z0-9_-]+$", "a topic's name"},

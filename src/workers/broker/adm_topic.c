@@ -174,7 +174,7 @@ delete_topic(struct broker *b, struct slice name)
 	store_topic_delete(b->store, name);
 }
 
-/* Topics that pop consumption of the Java broker has made for a group and this topic. */
+/* Topics that pop consumption has made for a group and this topic. */
 struct pop_topics {
 	struct broker	*b;
 	struct slice	 topic;
@@ -215,7 +215,8 @@ adm_topic_delete(struct broker *b, struct conn *c, struct command *cmd)
 		conn_answer(c, &id, RES_INVALID_PARAMETER, "The topic[%.*s] is conflict with system topic.", TEXT_OF(pop.topic));
 	} else {
 		log_info("%s deletes topic %.*s", c->peer_text, TEXT_OF(pop.topic));
-		offsets_each_group_of(b->offsets, pop.topic, note_pop_topics, &pop);
+		if (b->conf->clearRetryTopicWhenDeleteTopic)
+			offsets_each_group_of(b->offsets, pop.topic, note_pop_topics, &pop);
 		json_array_foreach(pop.names, i, name)
 			delete_topic(b, slice_of(json_string_value(name)));
 		delete_topic(b, pop.topic);

@@ -364,7 +364,7 @@ offsets_load(struct offsets *o, struct err *e)
 		return rc;
 	data_version_read(&o->version, json_object_get(root, "dataVersion"));
 	read_table(o, json_object_get(root, "offsetTable"));
-	o->loaded_mark = json_get_i64(root, "popLogOffset", 0);
+	o->loaded_mark = json_get_i64(root, "popLogOffset", -1);
 	json_decref(root);
 	return RC_OK;
 }

@@ -230,7 +230,7 @@ read_order(struct pop *p, const struct message *m)
 	if (json_load_relaxed(m->body, &entry, &e) == RC_OK) {
 		if (m->physical >= p->order_mark && pop_order_read_entry(p->order, entry) != RC_OK)
 			log_warn("%s: a record of an ordered pop that cannot be is left out", p->revive_topic);
-		if (m->physical >= p->log->mark)
+		if (p->log->mark >= 0 && m->physical >= p->log->mark)
 			follow_order(p, entry);
 	}
 	json_decref(entry);

@@ -76,7 +76,8 @@ pop_order_load(struct pop *p, struct err *e)
 	if (rc != RC_OK)
 		return rc == RC_NOTFOUND ? RC_OK : rc;
 	pop_order_read_json(p->order, root);
-	p->order_mark = json_get_i64(root, "logOffset", 0);
+	p->order_mark =
+	    json_get_i64(root, "logOffset", INT64_MAX); /* without it the original has written the file: it has all */
 	json_decref(root);
 	return RC_OK;
 }
@@ -96,7 +97,6 @@ note_change(struct pop *p)
 	p->order_version++;
 	cfgfile_changed(p->order_file);
 }
-
 
 struct change {
 	struct pop *pop;
