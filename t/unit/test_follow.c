@@ -144,7 +144,7 @@ groups_and_modes_follow_and_are_kept(void)
 	CU_ASSERT_EQUAL(modes_set(master.b->modes, "T", "G", "POP", 2, &e), RC_OK);
 	group_set_forbidden(master.b->groups, SLICE_LIT("G"), SLICE_LIT("T"), 2, true);
 	UNTIL(group_find(slave.b->groups, SLICE_LIT("G")) != NULL && modes_version(slave.b->modes) > 0 &&
-	    group_forbidden(slave.b->groups, SLICE_LIT("G"), SLICE_LIT("T")) == 4);
+	      group_forbidden(slave.b->groups, SLICE_LIT("G"), SLICE_LIT("T")) == 4);
 	fixture_kill(&slave); /* writes what is marked, as the loop would have */
 	fixture_restart(&slave, NULL);
 	g = group_find(slave.b->groups, SLICE_LIT("G"));
@@ -322,7 +322,9 @@ the_progress_of_delayed_messages_follows(void)
 
 	begin();
 	snprintf(path, sizeof(path), "%s/config/delayOffset.json", slave.dir);
-	CU_ASSERT_EQUAL(slave_take_changes(slave.b, SLICE_LIT("{\"delay\":{\"offsetTable\":{\"3\":17},\"logOffset\":0}}"), true, &e), RC_OK);
+	CU_ASSERT_EQUAL(slave_take_changes(
+			    slave.b, SLICE_LIT("{\"delay\":{\"offsetTable\":{\"3\":17},\"logOffset\":0}}"), true, &e),
+			RC_OK);
 	UNTIL(access(path, F_OK) == 0);
 	CU_ASSERT_EQUAL(json_load_config(path, &said, &e), RC_OK);
 	CU_ASSERT_EQUAL(json_get_i64(json_object_get(said, "offsetTable"), "3", -1), 17);
@@ -391,8 +393,9 @@ junk_in_a_slaves_question_does_no_harm(void)
 	begin();
 	CU_ASSERT_EQUAL(ask_sync(&master, "broker-t", "1.2.3", "{\"offsets\":[1]}"), RES_SUCCESS);
 	CU_ASSERT_EQUAL(ask_sync(&master, "broker-t", "999999999999999999999999.x", "\1\2\3"), RES_SUCCESS);
-	CU_ASSERT_EQUAL(ask_sync(&master, "broker-t", "", "{\"offsets\":{\"T\":{\"0\":1},\"T@G\":{\"-1\":5,\"0\":\"x\",\"99999999\":7}}}"),
-	    RES_SUCCESS);
+	CU_ASSERT_EQUAL(ask_sync(&master, "broker-t", "",
+				 "{\"offsets\":{\"T\":{\"0\":1},\"T@G\":{\"-1\":5,\"0\":\"x\",\"99999999\":7}}}"),
+			RES_SUCCESS);
 	CU_ASSERT_EQUAL(offset_at(&master, "G", 0), -1);
 	end();
 }
@@ -400,8 +403,13 @@ junk_in_a_slaves_question_does_no_harm(void)
 static void
 junk_in_a_masters_answer_does_no_harm(void)
 {
-	static const char *const junk[] = {"", "[]", "{\"topics\":3}", "{\"topics\":{\"topicConfigTable\":{\"\":{},\"A\":5}}}",
-	    "{\"groups\":{\"subscriptionGroupTable\":{\"G\":[]}}}", "{\"locks\":{\"G\":{\"q\":7},\"\":{}},\"modes\":[],\"delay\":[],\"timer\":\"0g\"}",
+	static const char *const junk[] = {
+	    "",
+	    "[]",
+	    "{\"topics\":3}",
+	    "{\"topics\":{\"topicConfigTable\":{\"\":{},\"A\":5}}}",
+	    "{\"groups\":{\"subscriptionGroupTable\":{\"G\":[]}}}",
+	    "{\"locks\":{\"G\":{\"q\":7},\"\":{}},\"modes\":[],\"delay\":[],\"timer\":\"0g\"}",
 	    "{\"offsets\":{\"T@G\":7},\"back\":[],\"gone\":{},\"pending\":3}"};
 	struct err e;
 	size_t before;
@@ -450,7 +458,8 @@ copy_log(void)
 {
 	char command[512];
 
-	snprintf(command, sizeof(command), "mkdir -p %s/commitlog && cp %s/commitlog/0* %s/commitlog/", slave.dir, master.dir, slave.dir);
+	snprintf(command, sizeof(command), "mkdir -p %s/commitlog && cp %s/commitlog/0* %s/commitlog/", slave.dir,
+		 master.dir, slave.dir);
 	CU_ASSERT_EQUAL(system(command), 0);
 	pos_publish(&slave.w.shm->broker.appended, pos_read(&master.w.shm->broker.appended));
 	UNTIL(pos_read(&slave.w.shm->broker.dispatched) == pos_read(&master.w.shm->broker.appended));
@@ -554,14 +563,19 @@ a_promotion_that_is_taken_back_leaves_a_slave(void)
 	end();
 }
 
-TEST_MAIN("broker/follow", TEST(a_topic_is_at_the_slave_at_once_and_as_it_is), TEST(groups_and_modes_follow_and_are_kept),
-    TEST(a_topic_that_was_deleted_goes_with_its_queues), TEST(nothing_is_dropped_for_a_master_whose_log_is_not_ours),
-    TEST(offsets_follow_forward_and_only_changes_are_sent), TEST(commits_one_after_the_other_are_told_with_a_pause_between),
-    TEST(a_master_that_lost_its_last_commits_does_not_take_the_slave_back),
-    TEST(a_reset_goes_back_at_the_slave_too_and_stays_pending), TEST(a_removed_groups_offsets_go_at_the_slave_too),
-    TEST(commits_at_the_slave_flow_back_but_never_move_the_master_back), TEST(a_held_queue_is_held_at_the_slave_and_a_free_one_free),
-    TEST(the_progress_of_delayed_messages_follows), TEST(a_master_of_an_earlier_epoch_is_not_believed),
-    TEST(only_a_master_of_that_name_answers_a_slave), TEST(junk_in_a_slaves_question_does_no_harm),
-    TEST(junk_in_a_masters_answer_does_no_harm), TEST(a_slave_sends_consumers_back_to_its_master_and_serves_them_without_it),
-    TEST(a_slave_becomes_the_master_when_ha_has_let_go), TEST(a_promoted_slave_goes_on_with_offsets_and_locks),
-    TEST(a_topic_that_the_old_master_could_not_tell_of_is_made_by_its_messages), TEST(a_promotion_that_is_taken_back_leaves_a_slave))
+TEST_MAIN("broker/follow", TEST(a_topic_is_at_the_slave_at_once_and_as_it_is),
+	  TEST(groups_and_modes_follow_and_are_kept), TEST(a_topic_that_was_deleted_goes_with_its_queues),
+	  TEST(nothing_is_dropped_for_a_master_whose_log_is_not_ours),
+	  TEST(offsets_follow_forward_and_only_changes_are_sent),
+	  TEST(commits_one_after_the_other_are_told_with_a_pause_between),
+	  TEST(a_master_that_lost_its_last_commits_does_not_take_the_slave_back),
+	  TEST(a_reset_goes_back_at_the_slave_too_and_stays_pending),
+	  TEST(a_removed_groups_offsets_go_at_the_slave_too),
+	  TEST(commits_at_the_slave_flow_back_but_never_move_the_master_back),
+	  TEST(a_held_queue_is_held_at_the_slave_and_a_free_one_free), TEST(the_progress_of_delayed_messages_follows),
+	  TEST(a_master_of_an_earlier_epoch_is_not_believed), TEST(only_a_master_of_that_name_answers_a_slave),
+	  TEST(junk_in_a_slaves_question_does_no_harm), TEST(junk_in_a_masters_answer_does_no_harm),
+	  TEST(a_slave_sends_consumers_back_to_its_master_and_serves_them_without_it),
+	  TEST(a_slave_becomes_the_master_when_ha_has_let_go), TEST(a_promoted_slave_goes_on_with_offsets_and_locks),
+	  TEST(a_topic_that_the_old_master_could_not_tell_of_is_made_by_its_messages),
+	  TEST(a_promotion_that_is_taken_back_leaves_a_slave))

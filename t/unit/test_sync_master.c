@@ -1,6 +1,6 @@
 /*
- * SYNC_MASTER: sends that wait for copies, what they are told when there are none, and a master that another one has replaced.
- * The facts that ha would publish are written by the test.
+ * SYNC_MASTER: sends that wait for copies, what they are told when there are none, and a master that another one has
+ * replaced. The facts that ha would publish are written by the test.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -279,9 +279,11 @@ a_master_of_copies_becomes_one_without(void)
 }
 
 TEST_MAIN("broker/sync_master", TEST(a_send_waits_for_its_copy_and_consumers_do_too),
-    TEST(a_slave_that_is_late_is_told_with_the_full_header), TEST(without_a_slave_the_sender_is_told_at_once_and_consumers_see_it),
-    TEST(who_waits_is_told_when_the_slave_goes), TEST(a_missing_slave_does_not_hide_a_missing_sync),
-    TEST(wait_false_does_not_wait_for_copies), TEST(a_shrunk_need_is_enough),
-    TEST(below_the_least_number_of_copies_nothing_is_stored), TEST(a_fenced_master_acknowledges_nothing),
-    TEST(what_was_staged_when_the_fence_fell_is_not_acknowledged),
-    TEST(while_the_role_moves_nothing_is_stored_and_afterwards_it_is_again), TEST(a_master_of_copies_becomes_one_without))
+	  TEST(a_slave_that_is_late_is_told_with_the_full_header),
+	  TEST(without_a_slave_the_sender_is_told_at_once_and_consumers_see_it),
+	  TEST(who_waits_is_told_when_the_slave_goes), TEST(a_missing_slave_does_not_hide_a_missing_sync),
+	  TEST(wait_false_does_not_wait_for_copies), TEST(a_shrunk_need_is_enough),
+	  TEST(below_the_least_number_of_copies_nothing_is_stored), TEST(a_fenced_master_acknowledges_nothing),
+	  TEST(what_was_staged_when_the_fence_fell_is_not_acknowledged),
+	  TEST(while_the_role_moves_nothing_is_stored_and_afterwards_it_is_again),
+	  TEST(a_master_of_copies_becomes_one_without))

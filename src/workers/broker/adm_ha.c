@@ -39,10 +39,13 @@ put_connection(const json_t *peer, struct buf *out)
 
 	buf_put_str(out, "{\"addr\":");
 	buf_put_json(out, slice_of(json_get_str(peer, "address", "")));
-	buf_printf(out, ",\"diff\":%lld,\"inSync\":%s,\"slaveAckOffset\":%lld,\"transferFromWhere\":%lld,\"transferredByteInSecond\":%lld}",
-	    (long long)MAX_OF(json_get_i64(peer, "lag", 0), 0), json_get_bool(peer, "inSync", false) ? "true" : "false",
-	    (long long)MAX_OF(acked, 0), (long long)MAX_OF(json_get_i64(peer, "sent", 0), 0),
-	    (long long)json_get_i64(peer, "bytesPerSecond", 0));
+	buf_printf(out,
+		   ",\"diff\":%lld,\"inSync\":%s,\"slaveAckOffset\":%lld,\"transferFromWhere\":%lld,"
+		   "\"transferredByteInSecond\":%lld}",
+		   (long long)MAX_OF(json_get_i64(peer, "lag", 0), 0),
+		   json_get_bool(peer, "inSync", false) ? "true" : "false", (long long)MAX_OF(acked, 0),
+		   (long long)MAX_OF(json_get_i64(peer, "sent", 0), 0),
+		   (long long)json_get_i64(peer, "bytesPerSecond", 0));
 }
 
 static void
@@ -67,11 +70,14 @@ put_client(const struct broker *b, const json_t *page, struct buf *out)
 	int64_t seen = pos_read(&ha->master_seen_ms), wall = seen > 0 ? clock_wall_ms() - (clock_mono_ms() - seen) : 0;
 	bool slave = !broker_is_master(b);
 
-	buf_printf(out, "\"haClientRuntimeInfo\":{\"activated\":%s,\"lastReadTimestamp\":%lld,\"lastWriteTimestamp\":%lld,\"masterAddr\":",
-	    slave && atomic_load(&ha->connected) != 0 ? "true" : "false", (long long)wall, (long long)wall);
+	buf_printf(out,
+		   "\"haClientRuntimeInfo\":{\"activated\":%s,\"lastReadTimestamp\":%lld,\"lastWriteTimestamp\":%lld,"
+		   "\"masterAddr\":",
+		   slave && atomic_load(&ha->connected) != 0 ? "true" : "false", (long long)wall, (long long)wall);
 	buf_put_json(out, slice_of(json_get_str(master, "address", "")));
 	buf_printf(out, ",\"masterFlushOffset\":0,\"maxOffset\":%lld,\"transferredByteInSecond\":%lld}",
-	    slave ? (long long)pos_read(&b->w->shm->broker.appended) : 0LL, (long long)json_get_i64(master, "bytesPerSecond", 0));
+		   slave ? (long long)pos_read(&b->w->shm->broker.appended) : 0LL,
+		   (long long)json_get_i64(master, "bytesPerSecond", 0));
 }
 
 void
@@ -89,8 +95,8 @@ adm_ha_status(struct broker *b, struct conn *c, struct command *cmd)
 	buf_put_char(&body, ',');
 	put_connections(page, &body);
 	buf_printf(&body, ",\"inSyncSlaveNums\":%d,\"master\":%s,\"masterCommitLogMaxOffset\":%lld}",
-	    atomic_load((shm_i32 *)(uintptr_t)&shm->ha.slaves_in_sync), master ? "true" : "false",
-	    master ? (long long)pos_read(&shm->broker.appended) : 0LL);
+		   atomic_load((shm_i32 *)(uintptr_t)&shm->ha.slaves_in_sync), master ? "true" : "false",
+		   master ? (long long)pos_read(&shm->broker.appended) : 0LL);
 	json_decref(page);
 	answer_buf(c, &id, &body);
 }
@@ -103,10 +109,13 @@ put_master_view(const struct broker *b, struct buf *out)
 	const struct shm_line_ha *ha = &b->w->shm->ha;
 	int64_t end = pos_read(&b->w->shm->broker.appended);
 
-	buf_printf(out, "\"slaves\":%d,\"slavesInSync\":%d,\"copiesNeeded\":%d,\"lacksCopies\":%s,\"unreplicated\":%lld,\"followers\":[",
-	    atomic_load((shm_i32 *)(uintptr_t)&ha->slaves), atomic_load((shm_i32 *)(uintptr_t)&ha->slaves_in_sync),
-	    atomic_load((shm_i32 *)(uintptr_t)&ha->needed), store_lacks_copies(b->store) ? "true" : "false",
-	    (long long)MAX_OF(end - pos_read(&ha->replicated), 0));
+	buf_printf(out,
+		   "\"slaves\":%d,\"slavesInSync\":%d,\"copiesNeeded\":%d,\"lacksCopies\":%s,\"unreplicated\":%lld,"
+		   "\"followers\":[",
+		   atomic_load((shm_i32 *)(uintptr_t)&ha->slaves),
+		   atomic_load((shm_i32 *)(uintptr_t)&ha->slaves_in_sync),
+		   atomic_load((shm_i32 *)(uintptr_t)&ha->needed), store_lacks_copies(b->store) ? "true" : "false",
+		   (long long)MAX_OF(end - pos_read(&ha->replicated), 0));
 	followers_put_json(b->followers, out);
 	buf_put_char(out, ']');
 }
@@ -118,9 +127,9 @@ put_slave_view(const struct broker *b, struct buf *out)
 	int64_t max = pos_read(&ha->master_max), seen = pos_read(&ha->master_seen_ms);
 
 	buf_printf(out, "\"connected\":%s,\"masterMax\":%lld,\"behind\":%lld,\"seenAgeMs\":%lld,\"tables\":",
-	    atomic_load((shm_i32 *)(uintptr_t)&ha->connected) != 0 ? "true" : "false", (long long)max,
-	    (long long)MAX_OF(max - pos_read(&b->w->shm->broker.appended), 0),
-	    (long long)(seen > 0 ? clock_mono_ms() - seen : -1));
+		   atomic_load((shm_i32 *)(uintptr_t)&ha->connected) != 0 ? "true" : "false", (long long)max,
+		   (long long)MAX_OF(max - pos_read(&b->w->shm->broker.appended), 0),
+		   (long long)(seen > 0 ? clock_mono_ms() - seen : -1));
 	slave_put_json(b->slave, out);
 }
 
@@ -129,8 +138,9 @@ adm_put_replication(const struct broker *b, struct buf *out)
 {
 	const char *refusal = role_refusal(b);
 
-	buf_printf(out, "{\"role\":\"%s\",\"brokerId\":%lld,\"epoch\":%lld,\"promoting\":%s,\"refuses\":", role_name(b->conf->brokerRole),
-	    (long long)b->conf->brokerId, (long long)pos_read(&b->w->shm->master.epoch), b->promoting ? "true" : "false");
+	buf_printf(out, "{\"role\":\"%s\",\"brokerId\":%lld,\"epoch\":%lld,\"promoting\":%s,\"refuses\":",
+		   role_name(b->conf->brokerRole), (long long)b->conf->brokerId,
+		   (long long)pos_read(&b->w->shm->master.epoch), b->promoting ? "true" : "false");
 	buf_put_json(out, slice_of(refusal != NULL ? refusal : ""));
 	buf_put_char(out, ',');
 	if (b->conf->brokerRole == ROLE_SLAVE)

@@ -20,8 +20,8 @@
 #include "workers/broker/timer.h"
 #include "workers/broker/topics.h"
 
-#define BODY_MAX (FRAME_MAX - HEADER_MAX)
-#define HOLD_MAX_MS 10000
+#define BODY_MAX          (FRAME_MAX - HEADER_MAX)
+#define HOLD_MAX_MS       10000
 #define SOON_BYTES_PER_MS 2000 /* of an answer: below it offsets cost little on both sides */
 
 /* ---- the parts; a slave says of each which state of it it has */
@@ -30,10 +30,10 @@
 enum haste { AT_ONCE, SOON, SLOWLY };
 
 struct part {
-	const char	*name;		/* member of the answer; NULL: `put` makes several by itself */
-	enum haste	 haste;
-	uint64_t	(*state)(struct broker *b); /* another number when it is another content; never 0 */
-	void		(*put)(struct broker *b, uint64_t known, struct buf *out); /* known: 0, or the state that the slave has */
+	const char *name; /* member of the answer; NULL: `put` makes several by itself */
+	enum haste haste;
+	uint64_t (*state)(struct broker *b); /* another number when it is another content; never 0 */
+	void (*put)(struct broker *b, uint64_t known, struct buf *out); /* known: 0, or the state that the slave has */
 };
 
 static uint64_t
@@ -179,37 +179,33 @@ order_state(struct broker *b)
 }
 
 static const struct part parts[] = {
-	{"topics", AT_ONCE, topics_state, put_topics},
-	{"groups", AT_ONCE, groups_state, put_groups},
-	{"modes", AT_ONCE, modes_state, put_modes},
-	{"locks", AT_ONCE, locks_state, put_locks},
-	{NULL, SOON, offsets_state, put_offsets},
-	{"delay", SLOWLY, delay_state_of, put_delay},
-	{"timer", SLOWLY, timer_state_of, put_timer},
-	{"order", SLOWLY, order_state, put_order},
+    {"topics", AT_ONCE, topics_state, put_topics}, {"groups", AT_ONCE, groups_state, put_groups},
+    {"modes", AT_ONCE, modes_state, put_modes},    {"locks", AT_ONCE, locks_state, put_locks},
+    {NULL, SOON, offsets_state, put_offsets},      {"delay", SLOWLY, delay_state_of, put_delay},
+    {"timer", SLOWLY, timer_state_of, put_timer},  {"order", SLOWLY, order_state, put_order},
 };
 #define PARTS COUNT_OF(parts)
 
 /* ---- who asks */
 
 struct follower {
-	struct follower	*next;
-	struct conn	*conn;		/* a reference */
+	struct follower *next;
+	struct conn *conn; /* a reference */
 	struct request_id id;
-	bool		 waits;		/* the question is not answered yet */
-	uint64_t	 known[PARTS];
-	int64_t		 told_ms, until_ms; /* monotonic */
-	int64_t		 gap_ms;	/* SOON, for this one: its last answer may have been large */
-	char		*name;
-	int64_t		 broker_id;
+	bool waits; /* the question is not answered yet */
+	uint64_t known[PARTS];
+	int64_t told_ms, until_ms; /* monotonic */
+	int64_t gap_ms;            /* SOON, for this one: its last answer may have been large */
+	char *name;
+	int64_t broker_id;
 };
 
 struct followers {
-	struct broker	*b;
-	struct follower	*list;
-	unsigned	 waiting;
-	ev_timer	 slow;		/* runs while somebody waits */
-	ev_timer	 soon;		/* offsets have changed, and somebody was told of others a moment ago */
+	struct broker *b;
+	struct follower *list;
+	unsigned waiting;
+	ev_timer slow; /* runs while somebody waits */
+	ev_timer soon; /* offsets have changed, and somebody was told of others a moment ago */
 };
 
 /* "boot.state.state..": what a slave brings back as `have`. */
@@ -290,7 +286,8 @@ answer(struct followers *fs, struct follower *f)
 	f->gap_ms = MAX_OF(FOLLOW_SOON_MS, MIN_OF((int64_t)body.len / SOON_BYTES_PER_MS, FOLLOW_HOLD_MS));
 	put_have(fs->b, f->known, &have);
 	if (body.failed) {
-		conn_answer(f->conn, &f->id, RES_SYSTEM_ERROR, "the tables are larger than a frame can be: delete topics and groups that are not used");
+		conn_answer(f->conn, &f->id, RES_SYSTEM_ERROR,
+			    "the tables are larger than a frame can be: delete topics and groups that are not used");
 	} else if (answer_begin(&out, f->conn, &f->id, RES_SUCCESS)) {
 		frame_field(&out, "have", buf_slice(&have));
 		frame_field_i64(&out, "epoch", pos_read(&fs->b->w->shm->master.epoch));
@@ -516,7 +513,7 @@ followers_put_json(const struct followers *fs, struct buf *out)
 		buf_put_str(out, first ? "{\"name\":" : ",{\"name\":");
 		first = false;
 		buf_put_json(out, slice_of(f->name));
-		buf_printf(out, ",\"brokerId\":%lld,\"address\":\"%s\",\"toldAgeMs\":%lld}", (long long)f->broker_id, f->conn->peer_text,
-		    (long long)(clock_mono_ms() - f->told_ms));
+		buf_printf(out, ",\"brokerId\":%lld,\"address\":\"%s\",\"toldAgeMs\":%lld}", (long long)f->broker_id,
+			   f->conn->peer_text, (long long)(clock_mono_ms() - f->told_ms));
 	}
 }

@@ -159,7 +159,7 @@ take_queues(struct offsets *o, const char *key, const json_t *queues, take_one *
 
 	if (!offsets_read_key(key, &group, &topic))
 		return;
-	json_object_foreach((json_t *)(uintptr_t)queues, number, v) {
+	json_object_foreach ((json_t *)(uintptr_t)queues, number, v) {
 		struct offset_entry *e;
 		int32_t id;
 
@@ -177,7 +177,7 @@ take_table(struct offsets *o, const json_t *table, take_one *take)
 	const char *key;
 	json_t *queues;
 
-	json_object_foreach((json_t *)(uintptr_t)table, key, queues)
+	json_object_foreach ((json_t *)(uintptr_t)table, key, queues)
 		take_queues(o, key, queues, take);
 }
 

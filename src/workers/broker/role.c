@@ -90,7 +90,7 @@ look_for_other_master(struct broker *b)
 	if (LIKELY(atomic_load_explicit(&ha->fenced, memory_order_acquire) == 0) || !broker_is_master(b))
 		return;
 	err_set(&e, "another master of %s has epoch %lld, this one has %lld", b->conf->brokerName,
-	    (long long)pos_read(&ha->fenced_epoch), (long long)epoch_of(b));
+		(long long)pos_read(&ha->fenced_epoch), (long long)epoch_of(b));
 	fence(b, e.text);
 }
 
@@ -100,14 +100,15 @@ role_is_fenced(const struct broker *b)
 	return b->fenced || atomic_load_explicit(&b->w->shm->ha.fenced, memory_order_relaxed) != 0;
 }
 
-/* With failover another node may have become the master while this one was down: they are asked first, for half a second at most. */
+/* With failover another node may have become the master while this one was down: they are asked first, for half a
+ * second at most. */
 static bool
 others_are_asked(const struct broker *b)
 {
 	const struct cluster_spec *cluster = b->w->cluster;
 
 	return b->promoted || cluster == NULL || cluster->failover == FAILOVER_OFF ||
-	    atomic_load_explicit(&b->w->shm->ha.asked, memory_order_relaxed) != 0;
+	       atomic_load_explicit(&b->w->shm->ha.asked, memory_order_relaxed) != 0;
 }
 
 const char *
@@ -120,15 +121,16 @@ role_refusal(const struct broker *b)
 	if (UNLIKELY(role_is_fenced(b) || atomic_load_explicit(&shm->master.handover, memory_order_relaxed) != 0))
 		return "service not available now. " MOVING;
 	if (UNLIKELY(!others_are_asked(b)))
-		return "service not available now. The other nodes of this broker name are being asked who the master is";
+		return "service not available now. The other nodes of this broker name are being asked who the master "
+		       "is";
 	return NULL;
 }
 
 /* ---- becoming the master */
 
 struct missing {
-	struct broker	*b;
-	json_t		*made;	/* names */
+	struct broker *b;
+	json_t *made; /* names */
 };
 
 /* A topic whose first messages came just before the old master died may not have been told to its slave. */
@@ -158,7 +160,8 @@ make_missing_topics(struct broker *b)
 	store_queues_each(b->store, make_topic_of_queue, &m);
 	if (json_object_size(m.made) > 0) {
 		topics_touch(b->topics);
-		log_warn("%zu topics have messages, but the old master did not live to tell of them: they are made anew",
+		log_warn(
+		    "%zu topics have messages, but the old master did not live to tell of them: they are made anew",
 		    json_object_size(m.made));
 	}
 	json_decref(m.made);
@@ -196,7 +199,7 @@ promoted(struct broker *b)
 	tell_supervisor(b);
 	start_services(b);
 	worker_event(b->w, "is now %s of %s, epoch %lld, from log offset %lld on", role_name(b->conf->brokerRole),
-	    b->conf->brokerName, (long long)epoch_of(b), (long long)pos_read(&b->w->shm->broker.appended));
+		     b->conf->brokerName, (long long)epoch_of(b), (long long)pos_read(&b->w->shm->broker.appended));
 }
 
 /* Before ha has let go this comes back with each wake of the loop; the supervisor has the deadline. */

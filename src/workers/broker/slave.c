@@ -4,8 +4,8 @@
  * Runs in:    the broker process of a slave.
  * Owns:       the connection to the master.
  * Must not:   take anything from a node whose epoch is below ours: it was the master once and does not know better.
- * If it dies: the next one asks for everything; commits of clients that the master was not told of are in consumerOffset.json
- *             and count when this node becomes the master.
+ * If it dies: the next one asks for everything; commits of clients that the master was not told of are in
+ * consumerOffset.json and count when this node becomes the master.
  */
 #include "workers/broker/slave.h"
 
@@ -18,40 +18,40 @@
 #include "workers/broker/resolve.h"
 #include "workers/broker/slave_take.h"
 
-#define ANSWER_MS	3000	/* a master that does not answer is left */
-#define RETRY_FIRST_MS	50
-#define RETRY_MAX_MS	2000
-#define THERE_MS	5000	/* an answer so young says that the master lives */
+#define ANSWER_MS          3000 /* a master that does not answer is left */
+#define RETRY_FIRST_MS     50
+#define RETRY_MAX_MS       2000
+#define THERE_MS           5000  /* an answer so young says that the master lives */
 #define PAUSE_BYTES_PER_MS 20000 /* large tables are not asked for again and again: as announce */
-#define PLAIN_PERIOD_MS	3000	/* between rounds of questions to a stock master */
-#define PLAIN_RARE	4	/* each so many rounds the tables that change rarely */
-#define ASK_NAMES_MAX_S	10	/* without a master the name servers are asked for it up to that rarely */
+#define PLAIN_PERIOD_MS    3000  /* between rounds of questions to a stock master */
+#define PLAIN_RARE         4     /* each so many rounds the tables that change rarely */
+#define ASK_NAMES_MAX_S    10    /* without a master the name servers are asked for it up to that rarely */
 
 struct slave {
-	struct broker	*b;
-	bool		 running;
-	char		 learned[256], ha[256]; /* what the name servers say */
-	bool		 ha_told;	/* ha knows the latter */
-	char		 addr[256];	/* of the master that is asked, or tried */
-	unsigned	 tries;		/* which of the places where it may be comes next */
-	struct resolve	*resolve;
-	struct conn	*conn;		/* a reference */
-	bool		 asking;
-	bool		 plain;		/* it does not know our question */
-	unsigned	 round, step;	/* of questions to a stock master */
-	char		 have[1024];	/* what it is to be told that we know; "": nothing */
-	json_t		*own;		/* commits that go with the question under way */
-	int64_t		 answered_ms;	/* monotonic; 0 never */
-	bool		 fits;		/* ha was connected when we last looked */
-	bool		 anew;		/* the next question is for everything */
-	int		 retry_ms;
-	unsigned	 quiet_s;	/* seconds without it */
-	ev_timer	 later;		/* the next try or question */
-	char		 error[256];
+	struct broker *b;
+	bool running;
+	char learned[256], ha[256]; /* what the name servers say */
+	bool ha_told;               /* ha knows the latter */
+	char addr[256];             /* of the master that is asked, or tried */
+	unsigned tries;             /* which of the places where it may be comes next */
+	struct resolve *resolve;
+	struct conn *conn; /* a reference */
+	bool asking;
+	bool plain;           /* it does not know our question */
+	unsigned round, step; /* of questions to a stock master */
+	char have[1024];      /* what it is to be told that we know; "": nothing */
+	json_t *own;          /* commits that go with the question under way */
+	int64_t answered_ms;  /* monotonic; 0 never */
+	bool fits;            /* ha was connected when we last looked */
+	bool anew;            /* the next question is for everything */
+	int retry_ms;
+	unsigned quiet_s; /* seconds without it */
+	ev_timer later;   /* the next try or question */
+	char error[256];
 };
 
-static void	ask(struct slave *s);
-static void	plain_next(struct slave *s);
+static void ask(struct slave *s);
+static void plain_next(struct slave *s);
 
 static void
 ask_later(struct slave *s, int64_t ms)
@@ -90,7 +90,8 @@ place(struct slave *s, unsigned n, char *out, size_t size)
 	}
 	while ((it = spec_sibling(cluster, s->b->w->node, it)) != NULL && n > 0)
 		n--;
-	snprintf(out, size, strchr(it->conf.brokerIP1, ':') != NULL ? "[%s]:%d" : "%s:%d", it->conf.brokerIP1, it->conf.listenPort);
+	snprintf(out, size, strchr(it->conf.brokerIP1, ':') != NULL ? "[%s]:%d" : "%s:%d", it->conf.brokerIP1,
+		 it->conf.listenPort);
 	return true;
 }
 
@@ -174,7 +175,8 @@ static void
 answered(struct slave *s)
 {
 	if (s->error[0] != '\0' || s->answered_ms == 0)
-		log_info("follows master %s%s", s->addr, s->plain ? ", a stock one: its tables come each few seconds" : "");
+		log_info("follows master %s%s", s->addr,
+			 s->plain ? ", a stock one: its tables come each few seconds" : "");
 	s->answered_ms = clock_mono_ms();
 	s->error[0] = '\0';
 	s->retry_ms = RETRY_FIRST_MS;
@@ -186,7 +188,8 @@ answered(struct slave *s)
 static void
 keep_have(struct slave *s, struct slice have)
 {
-	snprintf(s->have, sizeof(s->have), "%.*s", have.n < sizeof(s->have) ? (int)have.n : 0, have.p != NULL ? have.p : "");
+	snprintf(s->have, sizeof(s->have), "%.*s", have.n < sizeof(s->have) ? (int)have.n : 0,
+		 have.p != NULL ? have.p : "");
 }
 
 static void
@@ -282,15 +285,12 @@ ask(struct slave *s)
 /* ---- a stock master: one table after the other */
 
 static const struct {
-	int	code;
-	bool	rare;
+	int code;
+	bool rare;
 } plain_steps[] = {
-	{REQ_GET_ALL_TOPIC_CONFIG, true},
-	{REQ_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, true},
-	{REQ_GET_ALL_MESSAGE_REQUEST_MODE, true},
-	{REQ_GET_ALL_CONSUMER_OFFSET, false},
-	{REQ_GET_ALL_DELAY_OFFSET, false},
-	{REQ_GET_TIMER_CHECK_POINT, false},
+    {REQ_GET_ALL_TOPIC_CONFIG, true},         {REQ_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, true},
+    {REQ_GET_ALL_MESSAGE_REQUEST_MODE, true}, {REQ_GET_ALL_CONSUMER_OFFSET, false},
+    {REQ_GET_ALL_DELAY_OFFSET, false},        {REQ_GET_TIMER_CHECK_POINT, false},
 };
 
 /* What clients have committed here goes to the master as a client's commit would, queue by queue. */
@@ -316,10 +316,11 @@ give_back(struct slave *s)
 
 	put_commits(s, &body);
 	buf_free(&body);
-	json_object_foreach(s->own, key, queues) {
+	json_object_foreach (s->own, key, queues) {
 		at = strchr(key, '@');
-		json_object_foreach(queues, queue, v)
-			give_back_one(s, slice_of(at + 1), (struct slice){key, (size_t)(at - key)}, queue, json_integer_value(v));
+		json_object_foreach (queues, queue, v)
+			give_back_one(s, slice_of(at + 1), (struct slice){key, (size_t)(at - key)}, queue,
+				      json_integer_value(v));
 	}
 	commits_told(s);
 }
@@ -338,7 +339,8 @@ on_plain(void *arg, struct command *cmd, const char *why)
 		return;
 	}
 	/* An old one does not know all of them: it has no such table then. */
-	if (cmd->code == RES_SUCCESS && slave_take_table(s->b, plain_steps[s->step].code, cmd->body, s->fits, &e) != RC_OK)
+	if (cmd->code == RES_SUCCESS &&
+	    slave_take_table(s->b, plain_steps[s->step].code, cmd->body, s->fits, &e) != RC_OK)
 		say(s, e.text);
 	else
 		answered(s);
@@ -406,7 +408,8 @@ slave_learned(struct slave *s, const char *master, const char *ha)
 
 /* ---- life */
 
-/* What is not the master's may only be dropped while our log is a copy of its log: when that begins, all is asked for again. */
+/* What is not the master's may only be dropped while our log is a copy of its log: when that begins, all is asked for
+ * again. */
 static void
 look_at_ha(struct slave *s)
 {
@@ -497,7 +500,7 @@ slave_put_json(const struct slave *s, struct buf *out)
 	buf_put_str(out, ",\"haMaster\":");
 	buf_put_json(out, slice_of(s->ha));
 	buf_printf(out, ",\"stock\":%s,\"ageMs\":%lld,\"error\":", s->plain ? "true" : "false",
-	    (long long)(s->answered_ms > 0 ? clock_mono_ms() - s->answered_ms : -1));
+		   (long long)(s->answered_ms > 0 ? clock_mono_ms() - s->answered_ms : -1));
 	buf_put_json(out, slice_of(s->error));
 	buf_put_char(out, '}');
 }
