@@ -95,6 +95,8 @@ other_value(const struct param *p)
 	case PARAM_DOUBLE:
 		return "0.1";
 	case PARAM_STR:
+		if (strcmp(p->name, "defaultMessageRequestMode") == 0)
+			return "POP";
 		return strcmp(p->name, "messageDelayLevel") == 0 ? "1s 2h" : strcmp(p->name, "deleteWhen") == 0 ? "01;13" : "other";
 	case PARAM_ROLE:
 		return "SLAVE";
@@ -104,6 +106,8 @@ other_value(const struct param *p)
 	case PARAM_LONG:
 		break;
 	}
+	if (strcmp(p->name, "popFromRetryProbability") == 0 || strcmp(p->name, "reviveQueueNum") == 0)
+		return "33";
 	return strcmp(p->name, "brokerPermission") == 0 ? "4" : strstr(p->name, "atio") ? "33" : "5003";
 }
 

@@ -75,9 +75,10 @@ pop_handle_read(struct slice text, struct pop_handle *h)
 void
 pop_handle_put(const struct pop_handle *h, struct buf *out)
 {
-	buf_printf(out, "%lld %lld %lld %d %c %.*s %d %lld", (long long)h->start, (long long)h->pop_ms,
-		   (long long)h->invisible_ms, h->revive_queue, (int)h->flag, (int)h->broker_name.n, h->broker_name.p,
-		   h->queue_id, (long long)h->offset);
+	buf_printf(out, "%lld %lld %lld %d %c ", (long long)h->start, (long long)h->pop_ms, (long long)h->invisible_ms,
+		   h->revive_queue, (int)h->flag);
+	buf_put_slice(out, h->broker_name);
+	buf_printf(out, " %d %lld", h->queue_id, (long long)h->offset);
 }
 
 /* ---- records */
