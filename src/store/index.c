@@ -204,6 +204,10 @@ reserve(const struct index *ix, struct index_file *f, int32_t n, struct err *e)
 		return say_failed("open", f->path, e);
 	to = MIN_OF(need + RESERVE_BYTES, file_bytes(ix));
 	err = set_aside(fd, f->reserved, to);
+	if (err == ENOSPC || err == EDQUOT) { /* what is in use has its blocks already: that must do, at a start on a full disk */
+		to = need;
+		err = set_aside(fd, f->reserved, to);
+	}
 	close(fd);
 	errno = err;
 	if (err != 0)

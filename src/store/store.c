@@ -307,6 +307,7 @@ finish(struct store *s, struct err *e)
 		err_set(e, "writing or syncing the log has failed before");
 		return RC_IO;
 	}
+	store_see_min(s); /* what clean has removed since is not to be synced */
 	rc = sync_log_from(s, store_flushed_position(s), e);
 	if (rc == RC_OK)
 		rc = segs_sync_dir(&s->log.segs, e);

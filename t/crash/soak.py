@@ -38,6 +38,7 @@ class Soak(unittest.TestCase):
         self.kills[which] = self.kills.get(which, 0) + 1
         if which == "all":
             c.kill_all()
+            c.rules()       # a start needs space for what is mended
             c.start()
             return
         for role in self.rng.sample(ROLES[:5], 2) if which == "two" else (which,):
