@@ -35,7 +35,7 @@ void		 offsets_remove_group(struct offsets *o, struct slice group);
  * is called when the file is written; NULL: none any more.
  */
 void		 offsets_set_log_mark(struct offsets *o, int64_t (*mark)(void *arg), void *arg);
-/* What the file said when it was loaded; 0: nothing. */
+/* What the file said when it was loaded; -1: nothing, the original has written it; 0: there was none. */
 int64_t		 offsets_log_mark(const struct offsets *o);
 /* Is the queue's first message its number 0, and near the log's end? By the original's rule it is in memory then. */
 bool		 offset_first_is_near(struct broker *b, struct store_queue *q);
