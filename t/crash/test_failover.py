@@ -8,9 +8,8 @@ import signal
 import time
 import unittest
 
-import rmq
 from pair import GROUP, NODES, TOPIC, Load, Pair, check_ledger
-from rmq import Client, RemotingError, until
+from rmq import Client, until
 from supervisor_kit import gone
 
 SWITCHES = int(os.environ.get("RMQ_SWITCHES", "4"))

@@ -4,7 +4,6 @@ import json
 import os
 import unittest
 
-import rmq
 from hosts import Hosts, Namespaces
 from rmq import Client, RemotingError, until
 
