@@ -2,8 +2,7 @@
  * greeting: how a slave finds its master and comes to terms with it: addresses, hellos, epochs, and the order to cut.
  *
  * Runs in:    the ha process of a slave.
- * Must not:   take a node of the spec for a Java master, or cut by itself: it writes the file `cut` and has the workers
- * started again.
+ * Must not:   cut by itself: it writes the file `cut` and has the node's workers started again.
  */
 #include <errno.h>
 #include <inttypes.h>

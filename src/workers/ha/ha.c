@@ -2,13 +2,14 @@
  * ha: replicates the log.
  *
  * Runs in:    the ha process, one per broker node.
- * Owns:       shm ha.*; on a slave the files of the log from `appended` on, and `appended`. Reads: master.role and
- * epoch, broker.appended and state, flush.flushed, clean.min. Must not:   count a copy that nobody has confirmed, or
- * write the log after it has published ha.role_epoch of a master's role. If it dies: on a master it is started again
- * alone, slaves connect again; on a slave the node's workers start again together.
+ * Owns:       shm ha.*; on a slave the files of the log from `appended` on, and `appended`. Reads: master.role and epoch,
+ *             broker.appended and state, flush.flushed, clean.min.
+ * Must not:   count a copy that nobody has confirmed, or write the log after it has published a master's role_epoch.
+ * If it dies: on a master it is started again alone, slaves connect again; on a slave the node's workers start again
+ *             together.
  *
- * A role comes from shared memory at the start and by MASTER_ALL_ROLE later. Slave to master happens here and now;
- * master to slave by a restart.
+ * A role comes from shared memory at the start and by MASTER_ALL_ROLE later. Slave to master happens here and now; master
+ * to slave by a restart.
  */
 #include "workers/ha/ha.h"
 

@@ -3,8 +3,8 @@
  * any more.
  *
  * Runs in:    the ha process of a master, when the spec has failover. At the start the broker takes no sends before all
- * have answered or ASK_MS has passed; then each is asked every PROBE_MS. Must not:   hold anything up: an address is
- * looked up once, a connection that stays silent is closed.
+ *             have answered or ASK_MS has passed; then each is asked every PROBE_MS.
+ * Must not:   hold anything up: an address is looked up once, a connection that stays silent is closed.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,11 +1,11 @@
 /*
- * receiver: the slave's side: finds its master, takes the log from it, writes and confirms it.
+ * receiver: the slave's side: takes the log from its master, writes and confirms it.
  *
  * Runs in:    the ha process of a node whose role is SLAVE, once its broker has recovered.
- * Owns:       the files of the log from `appended` on, and `appended` itself: always the end of a whole record whose
- * body has the CRC that it says. What came behind it is in the file, too, up to ha.written. Must not:   confirm what is
- * not written (with haSlaveFsyncBeforeAck: not flushed), or cut anything by itself. If it dies: the node's workers
- * start again; recovery keeps whole records, the rest is asked for again.
+ * Owns:       the files of the log from `appended` on, and `appended` itself: always the end of a whole record whose body
+ *             has the CRC that it says. What came behind it is in the file, too, up to ha.written.
+ * Must not:   confirm what is not written (with haSlaveFsyncBeforeAck: not flushed).
+ * If it dies: the node's workers start again; recovery keeps whole records, the rest is asked for again.
  *
  * The connection's life is one enum; it is ended by rx_part() alone, which says why and when to try again. Bytes are
  * written as they come, frames need not be whole. Where the bytes are no record, the log is followed no further: the

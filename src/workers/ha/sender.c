@@ -5,8 +5,8 @@
  * Must not:   count anybody as a copy before its first report, or believe a report beyond what was sent to it.
  * If it dies: slaves connect again and go on where they are.
  *
- * Data goes out in frames that never cross the end of a segment: small ones by one writev from the mapped file, so that
- * a record costs one call; large ones by sendfile.
+ * Data goes out in frames that never cross the end of a segment: small ones by one call from the mapped file, head and
+ * data together; large ones by sendfile.
  */
 #include <errno.h>
 #include <inttypes.h>
