@@ -496,6 +496,7 @@ recover_run(struct store *s, const struct recover_from *from, struct err *e)
 		rc = bring_in_step(&r, e);
 	if (rc != RC_OK)
 		return rc;
+	s->lost_tail = r.crashed;
 	s->queues.cut_at = INT64_MAX; /* what recovery did not touch has no units from there on */
 	publish(&r);
 	log_info("store %s: %s; log %" PRId64 "..%" PRId64 " in %zu files, checked from %" PRId64 ", dispatched again from %" PRId64

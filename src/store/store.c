@@ -417,6 +417,12 @@ store_second(struct store *s)
 	store_note_positions(s, true);
 }
 
+bool
+store_may_have_lost_tail(const struct store *s)
+{
+	return s->lost_tail;
+}
+
 /* ---- queues */
 
 struct store_queue *

@@ -105,6 +105,8 @@ struct store_mark {
 	int64_t	life;	/* of the flush process to which its files were told */
 };
 bool	store_next_mark(struct store *s, struct store_mark *m);
+/* The machine went down: what was not synced may be gone, and others may remember what was never kept. */
+bool	store_may_have_lost_tail(const struct store *s);
 /* Why writes are refused now, or NULL. */
 const char	*store_refusal(const struct store *s);
 

@@ -63,6 +63,7 @@ struct store {
 	struct cq_topic	*deleted;	/* freed at the end of the turn; linked by `next` */
 	int		 lock_fd;
 	bool		 opened;	/* recovered; abort stands */
+	bool		 lost_tail;	/* see store_may_have_lost_tail */
 	int64_t		 ram_bytes;
 	int64_t		 delay_ms[DELAY_LEVELS_MAX + 1];
 	int		 delay_levels;

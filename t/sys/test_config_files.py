@@ -94,6 +94,21 @@ class ConfigFiles(Case):
         c.start()
         self.all_is_there(c)
 
+    def test_after_a_power_cut_no_offset_lies_beyond_its_queue(self):
+        """The log has lost its end, the offsets have not: the next messages would be passed over."""
+        c = self.stopped()
+        c.start()
+        c.kill_all()
+        os.unlink(os.path.join(c.store(), "positions"))         # the machine was booted since
+        table = json.loads(self.read("consumerOffset.json"))
+        table["offsetTable"][TOPIC + "@CG"] = {"0": 1000}
+        with open(os.path.join(self.config, "consumerOffset.json"), "w") as f:
+            json.dump(table, f)
+        c.start()
+        self.assertRegex(c.output(), f"an offset of topic {TOPIC} queue 0 is 1000, but the queue ends at 8")
+        with c.client() as p:
+            self.assertEqual(p.need(14, {"consumerGroup": "CG", "topic": TOPIC, "queueId": 0}).ext["offset"], "8")
+
     def test_files_of_an_older_version_are_read(self):
         c = self.stopped()
         old = {"topics.json": {"dataVersion": {"counter": 3, "timestamp": 1600000000000}, "topicConfigTable": {

@@ -290,6 +290,28 @@ offsets_plain_names(struct slice group, struct slice topic)
 	return group.n <= 255 && topic.n <= 255 && topic_name_alphabet(group) && topic_name_alphabet(topic);
 }
 
+/*
+ * A power cut may take the log's end and leave offsets that lie in it. New messages get these places again: a group that went on from
+ * its old offset would pass over them. A slave's offsets are its master's, whose messages come yet.
+ */
+static int64_t
+kept_offset(struct offsets *o, struct slice topic, int32_t id, int64_t offset)
+{
+	struct store *s = o->b->store;
+	struct store_queue *q;
+	int64_t max;
+
+	if (s == NULL || !store_may_have_lost_tail(s) || !broker_is_master(o->b))
+		return offset;
+	q = store_queue_find(s, topic, id);
+	max = q != NULL ? queue_max(q) : INT64_MAX; /* nothing was ever sent there: an operator's */
+	if (offset <= max)
+		return offset;
+	log_warn("an offset of topic %.*s queue %d is %lld, but the queue ends at %lld since the machine went down: it is taken back",
+		 (int)topic.n, topic.p, id, (long long)offset, (long long)max);
+	return max;
+}
+
 static void
 read_queues(struct offsets *o, struct slice group, struct slice topic, json_t *queues)
 {
@@ -305,7 +327,7 @@ read_queues(struct offsets *o, struct slice group, struct slice topic, json_t *q
 		if (!make_room(e, id))
 			continue;
 		e->stored += e->offset[id] < 0;
-		e->offset[id] = json_integer_value(v);
+		e->offset[id] = kept_offset(o, topic, id, json_integer_value(v));
 	}
 }
 
