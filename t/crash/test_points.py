@@ -105,6 +105,8 @@ class KillAtPoints(unittest.TestCase):
                     until(f"{role} died at {point} twice", lambda: c.workers(role)[0]["restarts"] >= 2, 40)
                     c.env = {}
                     c.kill_all()
+                    c.conf["fileReservedTime"] = 72     # nothing goes while we look
+                    c.write_spec()
                     c.start()
                     load.more(20)
             finally:
