@@ -5,6 +5,7 @@ what a sync costs. Each is a function of (ours, apache or None, options) that re
 import json
 import os
 import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -264,7 +265,7 @@ ROWS = [("store: start after kill", row_start), ("store: 200,000 queues", row_qu
 def run(ours, apache, opt):
     lines = []
     for name, row in ROWS:
-        if opt.only and opt.only not in name:
+        if opt.only and not re.search(opt.only, name):
             continue
         print(name, file=sys.stderr, flush=True)
         *cells, good = row(ours, apache, opt)
