@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -123,17 +124,21 @@ begin_ha(struct worker *w)
 		pos_publish(&w->shm->ha.master_seen_ms, clock_mono_ms());
 	if (does(w, "fenced") && first && !is_slave(w))
 		ipc_send(w->control_fd, IPC_HA_MASTER_FENCED, (int64_t)7, getenv("FAKES_PEER"));
-	if (does(w, "cut") && first && is_slave(w))
+	if (does(w, "cut") && first && is_slave(w)) {
+		/* a log is compared when the broker has said where it ends */
+		while (atomic_load(&w->shm->broker.state) != NODE_RUNNING)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 		ipc_send(w->control_fd, IPC_HA_MASTER_CUT, (int64_t)500, "the master never had the rest");
+	}
 }
 
 static void
 begin_broker(struct worker *w)
 {
 	pos_publish(&w->shm->broker.appended, pos_read(&w->shm->broker.appended) + 1000);
-	atomic_store(&w->shm->broker.state, NODE_RUNNING);
 	log_info("begins as %s, epoch %lld, brokerId %lld", is_slave(w) ? "slave" : "master",
 	    (long long)atomic_load(&w->shm->master.epoch), (long long)atomic_load(&w->shm->master.broker_id));
+	atomic_store(&w->shm->broker.state, NODE_RUNNING);
 }
 
 static void
