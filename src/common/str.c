@@ -3,6 +3,7 @@
  */
 #include "common/str.h"
 
+#include <string.h>
 #include <strings.h>
 
 /* Digits of s from i on into a negative number, which holds one value more than a positive one. */
@@ -154,6 +155,17 @@ static bool
 is_space(char c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+struct slice
+str_copy_into(struct slice s, char **room)
+{
+	char *to = *room;
+
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	*room += s.n;
+	return (struct slice){to, s.n};
 }
 
 struct slice

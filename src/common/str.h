@@ -15,6 +15,8 @@ bool	str_bool(struct slice s);
 int32_t	str_java_hash(struct slice s);
 /* Goes on from the hash of what stands before s (0: nothing). */
 int32_t	str_java_hash_more(int32_t before, struct slice s);
+/* Copies s to *room, which moves behind it: for several texts in one allocation. */
+struct slice	str_copy_into(struct slice s, char **room);
 /* Takes white space off both ends. */
 struct slice	str_trim(struct slice s);
 /*

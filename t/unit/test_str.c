@@ -107,6 +107,18 @@ trim_takes_white_space_off_both_ends(void)
 }
 
 static void
+texts_are_copied_one_behind_another(void)
+{
+	char room[8], *at = room;
+	struct slice a = str_copy_into(SLICE_LIT("abc"), &at), none = str_copy_into(SLICE_NONE, &at), b = str_copy_into(SLICE_LIT("de"), &at);
+
+	CU_ASSERT(slice_is(a, "abc") && a.p == room);
+	CU_ASSERT_EQUAL(none.n, 0);
+	CU_ASSERT(slice_is(b, "de") && b.p == room + 3);
+	CU_ASSERT_PTR_EQUAL(at, room + 5);
+}
+
+static void
 pieces_are_cut_at_separators(void)
 {
 	struct slice rest = SLICE_LIT("a,,bc,"), piece;
@@ -212,6 +224,6 @@ ipv4_in_ipv6_dress_is_ipv4(void)
 TEST_MAIN("common/str", TEST(decimal_numbers_are_read), TEST(what_is_no_number_changes_nothing),
     TEST(numbers_of_32_bits_keep_their_range), TEST(only_true_is_true), TEST(hashes_are_those_of_java),
     TEST(hash_does_not_depend_on_how_it_is_cut), TEST(trim_takes_white_space_off_both_ends),
-    TEST(pieces_are_cut_at_separators), TEST(distance_counts_single_changes), TEST(sizes_may_have_a_unit),
+    TEST(texts_are_copied_one_behind_another), TEST(pieces_are_cut_at_separators), TEST(distance_counts_single_changes), TEST(sizes_may_have_a_unit),
     TEST(utf8_is_told_from_other_bytes), TEST(addresses_are_read_and_written),
     TEST(what_is_no_address_is_refused_with_a_sentence), TEST(ipv4_in_ipv6_dress_is_ipv4))

@@ -47,26 +47,15 @@ pop_ask_size(const struct pop_ask *ask)
 	return ask->group.n + ask->topic.n + ask->exp.n + ask->exp_type.n + ask->attempt.n;
 }
 
-static struct slice
-copy_text(struct slice text, char **room)
-{
-	char *to = *room;
-
-	if (text.n > 0)
-		memcpy(to, text.p, text.n);
-	*room += text.n;
-	return (struct slice){to, text.n};
-}
-
 void
 pop_ask_copy(struct pop_ask *to, const struct pop_ask *from, char *room)
 {
 	*to = *from;
-	to->group = copy_text(from->group, &room);
-	to->topic = copy_text(from->topic, &room);
-	to->exp = copy_text(from->exp, &room);
-	to->exp_type = copy_text(from->exp_type, &room);
-	to->attempt = copy_text(from->attempt, &room);
+	to->group = str_copy_into(from->group, &room);
+	to->topic = str_copy_into(from->topic, &room);
+	to->exp = str_copy_into(from->exp, &room);
+	to->exp_type = str_copy_into(from->exp_type, &room);
+	to->attempt = str_copy_into(from->attempt, &room);
 }
 
 struct topic *

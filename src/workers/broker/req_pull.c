@@ -125,25 +125,14 @@ pull_copy_size(const struct pull *p)
 	return p->group.n + p->topic.n + p->sub.n + p->type.n;
 }
 
-static struct slice
-copy_text(struct slice text, char **room)
-{
-	char *to = *room;
-
-	if (text.n > 0)
-		memcpy(to, text.p, text.n);
-	*room += text.n;
-	return (struct slice){to, text.n};
-}
-
 void
 pull_copy(struct pull *to, const struct pull *from, char *room)
 {
 	*to = *from;
-	to->group = copy_text(from->group, &room);
-	to->topic = copy_text(from->topic, &room);
-	to->sub = copy_text(from->sub, &room);
-	to->type = copy_text(from->type, &room);
+	to->group = str_copy_into(from->group, &room);
+	to->topic = str_copy_into(from->topic, &room);
+	to->sub = str_copy_into(from->sub, &room);
+	to->type = str_copy_into(from->type, &room);
 }
 
 /* ---- checks; each answers when it refuses */
