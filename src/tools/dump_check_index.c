@@ -65,6 +65,8 @@ check_entry(struct check *c, const struct index_view *v, int32_t number, int32_t
 		problem(c, "index", "%s: entry %d has the forerunner %d, its slot had %d", v->path, number, x.prev,
 			*before);
 	*before = number;
+	if (x.offset < 0)
+		problem(c, "index", "%s: entry %d points at %" PRId64, v->path, number, x.offset);
 	if (x.offset < c->begin || (x.offset >= c->end && c->unclean))
 		return;
 	if (log_record(&c->log, x.offset, false, &m) != RC_OK)
