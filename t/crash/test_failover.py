@@ -40,7 +40,10 @@ class Killed(Case):
             load.forget_gaps()
             old = c.master()
             hit(old)
-            until("another master", lambda: c.master() not in (old, ""))
+            try:
+                until("another master", lambda: c.master() not in (old, ""))
+            except AssertionError as e:
+                raise AssertionError(f"{e}\n{c.status()['failover']}\n{c.output()[-6000:]}") from None
             load.more(20)
             gaps.append(load.gap())
         return gaps
