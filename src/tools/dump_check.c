@@ -264,6 +264,8 @@ check_unit(struct check *c, struct queue *q, int64_t offset, const struct unit *
 	struct message m;
 
 	c->units++;
+	if (u->physical < 0)
+		problem(c, "queue", "%s queue %d: unit %" PRId64 " points at %" PRId64, q->topic, q->id, offset, u->physical);
 	if (u->physical < c->begin)
 		return; /* expired, the file goes with the next sweep */
 	if (u->physical >= c->end) {

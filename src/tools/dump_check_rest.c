@@ -72,6 +72,8 @@ check_timer_record(struct check *c, int64_t at, const char *p)
 	int32_t size = (int32_t)be32_get(p + OFF_RECORD_SIZE);
 	struct message m;
 
+	if (physical < 0)
+		problem(c, "timer", "the unit at %" PRId64 " of the timer log points at %" PRId64, at, physical);
 	if (physical < c->begin || (physical >= c->end && c->unclean))
 		return;
 	if (log_record(&c->log, physical, false, &m) != RC_OK)
