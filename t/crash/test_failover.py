@@ -43,8 +43,11 @@ class Killed(Case):
             load.more(20)
             load.forget_gaps()
             old = c.master()
-            # a slave that lacks a record which may have been acknowledged is refused: then the old master serves again
-            while c.master() == old:
+            # A slave that lacks a record which may have been acknowledged is refused, and the old master serves again. A ha that is
+            # started again before its broker has ended counts no slave and claims too much, so it happens without need, too.
+            for _ in range(5):
+                if c.master() != old:
+                    break
                 before = self.returns(c)
                 hit(old)
                 try:
@@ -52,6 +55,7 @@ class Killed(Case):
                 except AssertionError as e:
                     raise AssertionError(f"{e}\n{c.status()['failover']}\n{c.output()[-6000:]}") from None
                 c.in_sync()
+            self.assertNotEqual(c.master(), old, "refused five times")
             load.more(20)
             gaps.append(load.gap())
         return gaps
